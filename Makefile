@@ -1,0 +1,74 @@
+# Every target sets up what it needs and does nothing twice. uv is used where it is installed.
+PYTHON ?= python3
+VENV := .venv
+WHEEL_VENV := .venv-wheel
+UV := $(shell command -v uv 2>/dev/null)
+SOURCES := $(shell find src -type f -not -name '*.pyc')
+
+ifdef UV
+create = uv venv --quiet --seed --clear --python $(PYTHON) $(1)
+install = uv pip install --quiet --python $(1)/bin/python $(2)
+else
+create = $(PYTHON) -m venv --clear $(1)
+install = $(1)/bin/python -m pip install --quiet --disable-pip-version-check $(2)
+endif
+
+.PHONY: help digits article test lint benchmark clean
+
+help:
+	@echo 'make digits     train a network on handwritten digits and show what it learned'
+	@echo 'make article    reproduce the numbers and figures of the article'
+	@echo 'make test       lint, types, the whole suite, and the public surface of the built wheel'
+	@echo 'make benchmark  time training beside PyTorch, scikit-learn, Flax and Equinox'
+	@echo 'make clean      remove the virtual environments and everything built'
+
+digits: $(VENV)/.experiments
+	$(VENV)/bin/python experiments/digits.py
+
+article: $(VENV)/.experiments
+	$(VENV)/bin/python experiments/article.py
+
+test: lint $(WHEEL_VENV)/.wheel
+	$(VENV)/bin/python -m pytest
+	@echo 'The public surface, from the built wheel with its runtime dependencies alone:'
+	cd $(WHEEL_VENV) && bin/python -m pytest --noconftest -c /dev/null -p no:cacheprovider \
+		-W error ../tests/test_public.py
+
+lint: $(VENV)/.test
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+# PyTorch's plain name brings its CUDA build, gigabytes of it; pip takes a CPU build if it finds one.
+benchmark: $(VENV)/.benchmarks
+	$(VENV)/bin/python experiments/benchmarks/training.py
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "logistack needs Python 3.11 or newer, and $(PYTHON) is " + sys.version.split()[0] + ": make PYTHON=...")'
+	$(call create,$(VENV))
+
+$(VENV)/.experiments: pyproject.toml | $(VENV)/bin/python
+	$(call install,$(VENV),-e '.[experiments]')
+	@touch $@
+
+$(VENV)/.test: pyproject.toml | $(VENV)/bin/python
+	$(call install,$(VENV),-e '.[test]')
+	@touch $@ $(VENV)/.experiments
+
+$(VENV)/.benchmarks: pyproject.toml | $(VENV)/bin/python
+	$(call install,$(VENV),-e '.[benchmarks]')
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
+	@touch $@ $(VENV)/.experiments
+
+$(WHEEL_VENV)/bin/python:
+	$(call create,$(WHEEL_VENV))
+
+$(WHEEL_VENV)/.wheel: pyproject.toml README.md LICENSE $(SOURCES) | $(WHEEL_VENV)/bin/python
+	rm -rf dist
+	$(WHEEL_VENV)/bin/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+	$(call install,$(WHEEL_VENV),pytest dist/*.whl)
+	$(call install,$(WHEEL_VENV),$(if $(UV),--reinstall,--force-reinstall) --no-deps dist/*.whl)
+	@touch $@
+
+clean:
+	rm -rf $(VENV) $(WHEEL_VENV) dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,253 @@
+"""Layers of logistic units and the schemes that initialise them."""
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from logistack import _checks
+
+
+class Layer(NamedTuple):
+    """One layer of logistic units, or a stack of equal layers.
+
+    A layer maps the activations a of the layer before it to σ(weight · a + bias). A leading
+    `depth` axis makes it a stack of `depth` layers, applied first to last, each as wide as its
+    input.
+
+    Attributes:
+        weight: `(out, in)`, or `(depth, width, width)` for a stack.
+        bias: `(out,)`, or `(depth, width)` for a stack.
+    """
+
+    weight: Float[Array, "*depth out in"]
+    bias: Float[Array, "*depth out"]
+
+
+Params: TypeAlias = tuple[Layer, ...]
+
+
+def is_stack(layer: Layer) -> bool:
+    """Whether `layer` is a stack of equal layers, that is, has a leading depth axis."""
+    return layer.weight.ndim == 3
+
+
+def sigmoid_layer(layer: Layer, a: Float[Array, " in"]) -> Float[Array, " out"]:
+    """Applies one layer of logistic units to one sample: σ(W a + b).
+
+    A stack of layers is scanned, so that compile time does not grow with its depth.
+
+    Args:
+        layer: a `Layer` of weight `(out, in)` and bias `(out,)`, or a stack of them.
+        a: activations of the layer before, `(in,)`; taken to the layer's dtype.
+
+    Returns:
+        Activations `(out,)`, each between 0 and 1, in the layer's dtype.
+
+    Raises:
+        ValueError: if the shapes of weight, bias and `a` do not fit, or `a` is not finite.
+        TypeError: if a dtype is not of real numbers.
+
+    >>> import jax.numpy as jnp
+    >>> layer = Layer(jnp.array([[-2.0, 2.0], [2.0, -2.0]]), jnp.array([-1.0, -1.0]))
+    >>> print(sigmoid_layer(layer, jnp.array([0.0, 1.0])))
+    [0.7310586  0.04742587]
+    """
+    check_params((layer,), name="layer")
+    return apply_sigmoid(layer, check_sample("a", a, layer))
+
+
+def apply_sigmoid(layer: Layer, a: Float[Array, " in"]) -> Float[Array, " out"]:
+    """`sigmoid_layer` without its checks, for callers that have made them."""
+    if is_stack(layer):
+        a, _ = jax.lax.scan(lambda a, layer: (apply_sigmoid(layer, a), None), a, layer)
+        return a
+    return jax.nn.sigmoid(affine(layer, a))
+
+
+def affine(layer: Layer, a: Float[Array, " in"]) -> Float[Array, " out"]:
+    """The pre-activations W a + b of one layer."""
+    return layer.weight @ a + layer.bias
+
+
+def check_params(params: Params, *, name: str = "params") -> None:
+    """Refuses what is not a chain of layers in which each fits the one before.
+
+    Args:
+        params: a tuple of `Layer`.
+        name: what messages call the argument.
+
+    Raises:
+        TypeError: if `params` is not a sequence of `Layer` of one floating dtype.
+        ValueError: if there is no layer, or the shapes do not fit.
+    """
+    if isinstance(params, Layer) or not isinstance(params, tuple | list):
+        raise TypeError(f"{name}: wanted a tuple of Layer, got {type(params).__name__}")
+    if not params:
+        raise ValueError(f"{name}: wanted at least one Layer, got none")
+    width: int | None = None
+    dtype: Any = None
+    for index, layer in enumerate(params):
+        where = f"{name}[{index}]"
+        if not isinstance(layer, Layer):
+            raise TypeError(f"{where}: wanted a Layer, got {type(layer).__name__}")
+        shape, bias_shape = np.shape(layer.weight), np.shape(layer.bias)
+        if len(shape) not in (2, 3) or bias_shape != shape[:-1]:
+            raise ValueError(
+                f"{where}: wanted weight (out, in) and bias (out,), or both with a leading depth "
+                f"axis, got weight {shape} and bias {bias_shape}"
+            )
+        if len(shape) == 3 and shape[1] != shape[2]:
+            raise ValueError(f"{where}: a stack of layers must be square, got weight {shape}")
+        if 0 in shape:
+            raise ValueError(f"{where}: wanted sizes of at least 1, got weight {shape}")
+        if width is not None and shape[-1] != width:
+            raise ValueError(
+                f"{where}: takes {shape[-1]} activations, but the layer before gives {width}"
+            )
+        width = shape[-2]
+        for part, array in layer._asdict().items():
+            found = jnp.result_type(array)
+            if not jnp.issubdtype(found, jnp.floating):
+                raise TypeError(f"{where}.{part}: wanted a floating dtype, got {found}")
+            if dtype is not None and found != dtype:
+                raise TypeError(f"{where}.{part}: wanted {dtype} as before it, got {found}")
+            dtype = found
+
+
+def check_sample(name: str, x: Any, layer: Layer) -> Float[Array, " in"]:
+    """Returns one sample in the dtype of the layer that takes it, refusing what does not fit."""
+    x = _checks.require_numeric(name, x)
+    features = layer.weight.shape[-1]
+    if x.shape != (features,):
+        hint = " (these functions take one sample: use jax.vmap)" if x.ndim == 2 else ""
+        raise ValueError(f"{name}: wanted shape ({features},), got {x.shape}{hint}")
+    _checks.require_finite(name, x)
+    return x.astype(layer.weight.dtype)
+
+
+def init_params(
+    key: PRNGKeyArray,
+    sizes: Sequence[int],
+    *,
+    scheme: str = "orthogonal",
+    dtype: Any = jnp.float32,
+) -> Params:
+    r"""Draws the parameters of a fully connected network.
+
+    A layer of `in` inputs and `out` units starts as, by scheme,
+
+    - `"orthogonal"`: W = g Q with Q semi-orthogonal and b = −½ W·1, so that a unit fed by
+      activations around ½ starts at pre-activation 0. The gain g is 4 between two layers of
+      logistic units, since σ′(0) = ¼, and 2 at the first and at the last layer of a stack. The
+      first layer is fed by the data, not by activations, so its bias is 0, and a single layer has
+      gain 1. This is an orthogonal network of tanh units in the coordinates of σ, by
+      tanh z = 2σ(2z) − 1.
+    - `"glorot"`: W uniform on ±4 √(6 / (in + out)), b = 0, the textbook rule for σ.
+    - `"normal"`: W normal with standard deviation 1/√in, b = 0.
+    - `"zeros"`: all zero.
+
+    Args:
+        key: a JAX random key; layer l draws from `jax.random.fold_in(key, l)`.
+        sizes: the number of inputs, then of the units of each layer.
+        scheme: one of the names above.
+        dtype: float32, bfloat16, or float64 where JAX has 64-bit numbers enabled.
+
+    Returns:
+        A tuple of `len(sizes) - 1` layers.
+
+    Raises:
+        ValueError: for fewer than two sizes, a size below 1, an unknown scheme, or float64
+            without 64-bit numbers.
+        TypeError: for a size that is not an integer, or another dtype.
+
+    Sources: Glorot & Bengio 2010, equation 16, with the factor 4 for σ from the Theano deep
+    learning tutorial; Saxe, McClelland & Ganguli 2014 for orthogonal matrices; Pennington,
+    Schoenholz & Ganguli 2017 for orthogonal tanh networks.
+
+    >>> import jax
+    >>> params = init_params(jax.random.key(0), (256, 128, 64, 10))
+    >>> [layer.weight.shape for layer in params]
+    [(128, 256), (64, 128), (10, 64)]
+    """
+    sizes = _check_sizes(sizes)
+    dtype = _check_dtype(dtype)
+    if scheme not in SCHEMES:
+        raise ValueError(f"scheme: wanted one of {sorted(SCHEMES)}, got {scheme!r}")
+    draw = SCHEMES[scheme]
+    last = len(sizes) - 2
+    # A bfloat16 network is drawn in float32: a QR decomposition has no half-precision version.
+    working = jnp.promote_types(dtype, jnp.float32)
+    layers = []
+    for index, (fan_in, fan_out) in enumerate(itertools.pairwise(sizes)):
+        layer = draw(
+            jax.random.fold_in(key, index),
+            (fan_out, fan_in),
+            working,
+            fed_by_units=index > 0,
+            feeds_units=index < last,
+        )
+        layers.append(Layer(layer.weight.astype(dtype), layer.bias.astype(dtype)))
+    return tuple(layers)
+
+
+Scheme: TypeAlias = Callable[..., Layer]
+
+
+def _orthogonal(
+    key: PRNGKeyArray, shape: tuple[int, int], dtype: Any, *, fed_by_units: bool, feeds_units: bool
+) -> Layer:
+    # tanh z = 2σ(2z) − 1: a factor 2 for the argument of each unit, and 2 for its value.
+    gain = (2.0 if fed_by_units else 1.0) * (2.0 if feeds_units else 1.0)
+    weight = jax.nn.initializers.orthogonal(gain)(key, shape, dtype)
+    bias = -0.5 * weight.sum(axis=1) if fed_by_units else jnp.zeros(shape[0], dtype)
+    return Layer(weight, bias)
+
+
+def _glorot(key: PRNGKeyArray, shape: tuple[int, int], dtype: Any, **_: bool) -> Layer:
+    bound = 4.0 * math.sqrt(6.0 / sum(shape))
+    weight = jax.random.uniform(key, shape, dtype, -bound, bound)
+    return Layer(weight, jnp.zeros(shape[0], dtype))
+
+
+def _normal(key: PRNGKeyArray, shape: tuple[int, int], dtype: Any, **_: bool) -> Layer:
+    weight = jax.random.normal(key, shape, dtype) / math.sqrt(shape[1])
+    return Layer(weight, jnp.zeros(shape[0], dtype))
+
+
+def _zeros(key: PRNGKeyArray, shape: tuple[int, int], dtype: Any, **_: bool) -> Layer:
+    return Layer(jnp.zeros(shape, dtype), jnp.zeros(shape[0], dtype))
+
+
+SCHEMES: dict[str, Scheme] = {
+    "orthogonal": _orthogonal,
+    "glorot": _glorot,
+    "normal": _normal,
+    "zeros": _zeros,
+}
+
+
+def _check_sizes(sizes: Sequence[int]) -> tuple[int, ...]:
+    sizes = tuple(sizes)
+    if len(sizes) < 2:
+        raise ValueError(f"sizes: wanted at least two, inputs and outputs, got {sizes}")
+    return tuple(_checks.require_count("sizes", size, low=1) for size in sizes)
+
+
+def _check_dtype(dtype: Any) -> Any:
+    try:
+        dtype = jnp.dtype(dtype)
+    except TypeError as error:
+        raise TypeError(f"dtype: wanted float32, bfloat16 or float64, got {dtype!r}") from error
+    if dtype not in (jnp.float32, jnp.bfloat16, jnp.float64):
+        raise TypeError(f"dtype: wanted float32, bfloat16 or float64, got {dtype}")
+    if jax.dtypes.canonicalize_dtype(dtype) != dtype:
+        raise ValueError(
+            "dtype: float64 needs 64-bit numbers: jax.config.update('jax_enable_x64', True)"
+        )
+    return dtype

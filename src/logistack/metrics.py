@@ -1,0 +1,148 @@
+"""Measures of a trained network over a set of samples."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from logistack import _checks
+
+
+def predicted_class(logits: Float[Array, "*n out"]) -> Int[Array, "*n"]:
+    """Returns the class each row of logits stands for: the largest, or the sign of a single one.
+
+    Args:
+        logits: `(..., out)`. One logit means two classes, 1 where it is positive.
+
+    Returns:
+        Integer classes `(...)`.
+
+    >>> import jax.numpy as jnp
+    >>> print(predicted_class(jnp.array([[0.1, 2.0, -1.0], [3.0, 0.0, 0.0]])))
+    [1 0]
+    >>> print(predicted_class(jnp.array([[0.5], [-0.5]])))
+    [1 0]
+    """
+    if logits.shape[-1] == 1:
+        return (logits[..., 0] > 0).astype(jnp.int32)
+    return jnp.argmax(logits, axis=-1).astype(jnp.int32)
+
+
+def target_class(targets: Float[Array, "n out"] | Int[Array, " n"]) -> Int[Array, " n"]:
+    """Returns the class each target stands for: itself, or the largest entry of its row.
+
+    Args:
+        targets: integer classes `(n,)`, or rows `(n, out)`; a row of one number means class 1
+            where it is above ½.
+
+    Returns:
+        Integer classes `(n,)`.
+
+    >>> import jax.numpy as jnp
+    >>> print(target_class(jnp.array([[0.0, 1.0], [1.0, 0.0]])))
+    [1 0]
+    """
+    return targets if targets.ndim == 1 else predicted_class(targets - jnp.full_like(targets, 0.5))
+
+
+def accuracy(
+    logits: Float[Array, "n out"],
+    targets: Float[Array, "n out"] | Int[Array, " n"],
+    *,
+    weights: Float[Array, " n"] | None = None,
+) -> Float[Array, ""]:
+    """Computes the share of samples whose predicted class is the target's.
+
+    Σᵢ wᵢ [ĉᵢ = cᵢ] / Σᵢ wᵢ.
+
+    Args:
+        logits: `(n, out)`; one output means two classes, split at 0.
+        targets: integer classes `(n,)`, or rows `(n, out)` whose largest entry is the class.
+        weights: how much each sample counts, `(n,)`; 1 each if None.
+
+    Returns:
+        A scalar between 0 and 1.
+
+    Raises:
+        ValueError: if shapes do not fit, the set is empty, or a class is out of range.
+        TypeError: if a dtype is not of real numbers.
+
+    >>> import jax.numpy as jnp
+    >>> print(accuracy(jnp.array([[2.0, 1.0], [0.0, 1.0]]), jnp.array([0, 0])))
+    0.5
+    """
+    logits, classes = _check(logits, targets)
+    correct = predicted_class(logits) == classes
+    if weights is None:
+        return jnp.mean(correct.astype(jnp.float32))
+    weights = _checks.require_numeric("weights", weights)
+    if weights.shape != classes.shape:
+        raise ValueError(f"weights: wanted shape {classes.shape}, got {weights.shape}")
+    return jnp.sum(jnp.where(correct, weights, jnp.zeros_like(weights))) / jnp.sum(weights)
+
+
+def error_rate(
+    logits: Float[Array, "n out"],
+    targets: Float[Array, "n out"] | Int[Array, " n"],
+    *,
+    weights: Float[Array, " n"] | None = None,
+) -> Float[Array, ""]:
+    """Computes the share of samples whose predicted class is not the target's: 1 − accuracy.
+
+    Args, Returns and Raises are those of `accuracy`.
+
+    >>> import jax.numpy as jnp
+    >>> print(error_rate(jnp.array([[2.0], [-1.0], [3.0], [1.0]]), jnp.array([1, 0, 1, 0])))
+    0.25
+    """
+    return 1.0 - accuracy(logits, targets, weights=weights)
+
+
+def confusion_matrix(
+    logits: Float[Array, "n out"], targets: Float[Array, "n out"] | Int[Array, " n"]
+) -> Int[Array, "classes classes"]:
+    """Counts the samples of each class (row) that were predicted as each class (column).
+
+    Args:
+        logits: `(n, out)`; one output means two classes, split at 0.
+        targets: integer classes `(n,)`, or rows `(n, out)` whose largest entry is the class.
+
+    Returns:
+        Integers `(classes, classes)` that sum to n.
+
+    Raises:
+        ValueError: if shapes do not fit, the set is empty, or a class is out of range.
+        TypeError: if a dtype is not of real numbers.
+
+    >>> import jax.numpy as jnp
+    >>> print(confusion_matrix(jnp.array([[2.0, 1.0], [0.0, 1.0]]), jnp.array([0, 0])))
+    [[1 1]
+     [0 0]]
+    """
+    logits, classes = _check(logits, targets)
+    width = class_count(logits.shape[-1])
+    counts = jnp.zeros((width, width), jnp.int32)
+    return counts.at[classes, predicted_class(logits)].add(1)
+
+
+def class_count(outputs: int) -> int:
+    """How many classes so many outputs tell apart: as many, but two for a single one."""
+    return max(2, outputs)
+
+
+def _check(logits: Any, targets: Any) -> tuple[jax.Array, jax.Array]:
+    logits = _checks.require_numeric("logits", logits)
+    targets = _checks.require_numeric("targets", targets)
+    if logits.ndim != 2 or 0 in logits.shape:
+        raise ValueError(f"logits: wanted shape (samples, outputs), got {logits.shape}")
+    if targets.shape not in (logits.shape, logits.shape[:1]):
+        raise ValueError(
+            f"targets: wanted shape {logits.shape[:1]} or {logits.shape}, got {targets.shape}"
+        )
+    _checks.require_finite("logits", logits)
+    if targets.ndim == 1:
+        if not jnp.issubdtype(targets.dtype, jnp.integer):
+            raise TypeError(f"targets: wanted integer classes, got dtype {targets.dtype}")
+        _checks.require_labels("targets", targets, class_count(logits.shape[-1]))
+    return logits, target_class(targets)
