@@ -1,6 +1,7 @@
 """Checks of arguments: shapes and dtypes always, values whenever they are concrete."""
 
 import importlib
+import math
 from types import ModuleType
 from typing import Any
 
@@ -9,49 +10,86 @@ import jax.numpy as jnp
 import numpy as np
 
 
-def is_concrete(*arrays: Any) -> bool:
-    """Whether every array has values now, that is, whether none of them is being traced."""
-    return not any(isinstance(array, jax.core.Tracer) for array in arrays)
-
-
 def require_numeric(name: str, array: Any) -> jax.Array:
     """Returns `array` as a JAX array, refusing what is not real numbers."""
-    if not isinstance(array, jax.Array):
-        try:
-            array = np.asarray(array)
-        except ValueError as error:  # rows of different lengths
-            raise ValueError(f"{name}: wanted an array of numbers, got {error}") from error
-        if not (np.issubdtype(array.dtype, np.number) or jnp.issubdtype(array.dtype, jnp.bool_)
-                or jnp.issubdtype(array.dtype, jnp.floating)):  # fmt: skip
-            raise TypeError(f"{name}: wanted an array of real numbers, got dtype {array.dtype}")
-    if jnp.issubdtype(array.dtype, jnp.complexfloating):
-        raise TypeError(f"{name}: wanted an array of real numbers, got dtype {array.dtype}")
-    return jnp.asarray(array)
+    if isinstance(array, jax.Array):
+        _require_real(name, array.dtype)
+        return array
+    try:
+        array = np.asarray(array)
+    except ValueError as error:  # rows of different lengths
+        raise ValueError(f"{name}: wanted an array of numbers, got {error}") from error
+    _require_real(name, array.dtype)
+    dtype = jax.dtypes.canonicalize_dtype(array.dtype)
+    if array.size and np.issubdtype(dtype, np.integer):
+        # JAX keeps the low 32 bits of a 64-bit integer: class 2³² would be class 0.
+        low, high, limits = array.min(), array.max(), np.iinfo(dtype)
+        if low < limits.min or high > limits.max:
+            raise ValueError(f"{name}: wanted integers that {dtype} holds, got {low} to {high}")
+    with np.errstate(over="ignore"):  # to ±inf, which is then refused as what it is
+        return jnp.asarray(array.astype(dtype))
+
+
+def _require_real(name: str, dtype: Any) -> None:
+    kinds = (jnp.floating, jnp.integer, jnp.bool_)
+    real = any(jnp.issubdtype(dtype, kind) for kind in kinds)
+    if not real or np.issubdtype(dtype, np.timedelta64):  # which NumPy counts as an integer
+        raise TypeError(f"{name}: wanted an array of real numbers, got dtype {dtype}")
+
+
+def range_of(array: jax.Array) -> tuple[Any, Any] | None:
+    """The smallest and largest value of an array, or None if it is being traced or empty."""
+    if isinstance(array, jax.core.Tracer) or array.size == 0:
+        return None
+    with jax.ensure_compile_time_eval():  # a constant of a trace has its values, too
+        return jnp.min(array).item(), jnp.max(array).item()
 
 
 def require_finite(name: str, array: jax.Array) -> None:
-    """Refuses NaN and ±inf in a concrete array of floats."""
-    if not is_concrete(array) or not jnp.issubdtype(array.dtype, jnp.floating):
+    """Refuses NaN and ±inf in a concrete array."""
+    # Two reductions find out, and a NaN is its own smallest and largest value.
+    limits = range_of(array)
+    if limits is None or all(map(math.isfinite, limits)):
         return
-    bad = int(_count_non_finite(array))
-    if bad:
-        raise ValueError(f"{name}: wanted finite values, got {bad} NaN or ±inf of {array.size}")
+    with jax.ensure_compile_time_eval():
+        bad = jnp.sum(~jnp.isfinite(array)).item()
+    raise ValueError(f"{name}: wanted finite values, got {bad} NaN or ±inf of {array.size}")
 
 
-@jax.jit
-def _count_non_finite(array: jax.Array) -> jax.Array:
-    return jnp.sum(~jnp.isfinite(array))
-
-
-def require_labels(name: str, labels: jax.Array, classes: int) -> None:
-    """Refuses a concrete integer label outside 0 … classes − 1."""
-    if not is_concrete(labels) or labels.size == 0:
+def require_range(name: str, array: jax.Array, low: int, high: int, kind: str) -> None:
+    """Refuses a concrete value outside low … high; `kind` says what the values are."""
+    limits = range_of(array)
+    if limits is None or (low <= limits[0] and limits[1] <= high):  # false for NaN
         return
-    low, high = int(jnp.min(labels)), int(jnp.max(labels))
-    if low < 0 or high >= classes:
-        raise ValueError(
-            f"{name}: wanted integer classes from 0 to {classes - 1}, got {low} to {high}"
-        )
+    found = f"{limits[0]}" if array.ndim == 0 else f"{limits[0]} to {limits[1]}"
+    raise ValueError(f"{name}: wanted {kind} from {low} to {high}, got {found}")
+
+
+def require_weights(name: str, weights: Any, samples: int) -> jax.Array:
+    """Returns sample weights in float32 or wider, refusing what is no weighting of the samples."""
+    weights = require_numeric(name, weights)
+    if weights.shape != (samples,):
+        raise ValueError(f"{name}: wanted shape ({samples},), got {weights.shape}")
+    require_finite(name, weights)
+    limits = range_of(weights)
+    if limits is not None and limits[0] < 0:
+        raise ValueError(f"{name}: wanted weights of at least 0, got {limits[0]}")
+    if limits is not None and limits[1] == 0:
+        raise ValueError(f"{name}: wanted a weight above 0, got zeros alone")
+    if not jnp.issubdtype(weights.dtype, jnp.floating):
+        return weights.astype(jnp.float32)
+    return weights.astype(jnp.promote_types(weights.dtype, jnp.float32))
+
+
+def require_key(name: str, key: Any) -> None:
+    """Refuses what is not one JAX random key, of the new kind or the old."""
+    if not isinstance(key, jax.Array):
+        raise TypeError(f"{name}: wanted a JAX random key, as from jax.random.key, got {key!r}")
+    if jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+        if key.ndim:
+            raise ValueError(f"{name}: wanted one JAX random key, got {key.shape} of them")
+    elif key.dtype != jnp.uint32 or key.ndim != 1:
+        raise TypeError(f"{name}: wanted a JAX random key, got {key.dtype} of shape {key.shape}")
 
 
 def require_count(name: str, count: Any, *, low: int, high: int | None = None) -> int:

@@ -1,7 +1,9 @@
 """Functions as compile-time constants, compared by what they compute rather than by identity."""
 
 import functools
+import hashlib
 import types
+from collections.abc import Iterator
 from typing import Any, Generic, TypeVar
 
 import jax
@@ -15,8 +17,10 @@ class Static(Generic[T]):
 
     `optax.sgd(0.1)` builds new closures at every call. By identity they differ, and `jax.jit`
     would compile the same program again; here two functions are equal when their code, their
-    defaults, their globals and, recursively, everything they captured are equal. What has no
-    content that can be compared (an array, an object of an unknown class) is compared by identity.
+    defaults and, recursively, everything they captured and every global they name are equal. The
+    content is taken when the key is made, so that a changed global or array makes another key.
+    What has no content that can be compared (an object of an unknown class) is compared by
+    identity.
 
     Attributes:
         value: the function or functions.
@@ -27,7 +31,8 @@ class Static(Generic[T]):
     def __init__(self, value: T) -> None:
         self.value = value
         self.traced = False
-        self._content = self._fingerprint(value, ())
+        self._places: dict[int, int] = {}
+        self._content = self._fingerprint(value)
         self._hash = hash(self._content)
 
     def __hash__(self) -> int:
@@ -36,32 +41,41 @@ class Static(Generic[T]):
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Static) and self._content == other._content
 
-    def _fingerprint(self, value: Any, outer: tuple[int, ...]) -> Any:
-        """A hashable value, equal for equal content; `outer` are the values being taken apart."""
-        if id(value) in outer:  # a function that captured itself
-            return ("outer", outer.index(id(value)))
-        outer = (*outer, id(value))
+    def _fingerprint(self, value: Any) -> Any:
+        """A hashable value, equal for equal content."""
+        if isinstance(value, types.FunctionType | list | dict):
+            # Taken apart once and then called by its place: it may hold itself, or stand often.
+            if id(value) in self._places:
+                return ("place", self._places[id(value)])
+            self._places[id(value)] = len(self._places)
 
-        def inside(part: Any) -> Any:
-            return self._fingerprint(part, outer)
+        def inside(*parts: Any) -> tuple[Any, ...]:
+            return tuple(map(self._fingerprint, parts))
 
         match value:
             case types.FunctionType():
-                captured = tuple(inside(_contents(cell)) for cell in value.__closure__ or ())
-                defaults = (inside(value.__defaults__), inside(value.__kwdefaults__))
-                return ("function", value.__code__, id(value.__globals__), defaults, captured)
+                captured = inside(*map(_contents, value.__closure__ or ()))
+                named = [
+                    (name, *inside(value.__globals__[name]))
+                    for name in sorted(set(_names(value.__code__)) & value.__globals__.keys())
+                ]
+                defaults = inside(value.__defaults__, value.__kwdefaults__)
+                return ("function", value.__code__, defaults, captured, tuple(named))
             case functools.partial():
-                return ("partial", inside(value.func), inside(value.args), inside(value.keywords))
+                return ("partial", *inside(value.func, value.args, value.keywords))
+            case types.MethodType():
+                return ("method", *inside(value.__func__, value.__self__))
             case tuple() | list():
-                return (type(value), tuple(inside(item) for item in value))
+                return (type(value), *inside(*value))
             case dict():
-                return (dict, tuple((inside(k), inside(v)) for k, v in value.items()))
+                return (dict, *inside(*value, *value.values()))
+            case np.generic() | np.ndarray() if not value.dtype.hasobject:
+                content = hashlib.sha256(value.tobytes()).digest()
+                return (type(value), value.dtype, value.shape, content)
             case float():  # 0.0 == −0.0, but 1 / ±0 differ
                 return (float, value.hex())
             case None | bool() | int() | complex() | str() | bytes() | np.dtype() | type():
                 return (type(value), value)
-            case np.generic():
-                return (value.dtype, value.tobytes())
         self.traced |= isinstance(value, jax.core.Tracer)
         return _Identity(value)
 
@@ -77,6 +91,14 @@ class _Identity:
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _Identity) and self.value is other.value
+
+
+def _names(code: types.CodeType) -> Iterator[str]:
+    """The names that code may look up in its globals, functions defined inside it included."""
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from _names(constant)
 
 
 def _contents(cell: types.CellType) -> Any:

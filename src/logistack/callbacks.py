@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, PRNGKeyArray
+from jaxtyping import ArrayLike, Int, PRNGKeyArray, Real
 
 from logistack import _checks
 from logistack.layers import Params
@@ -34,8 +34,8 @@ Callback: TypeAlias = Callable[[Progress], None]
 def fit_with_callbacks(
     key: PRNGKeyArray,
     params: Params | TrainState,
-    inputs: Array,
-    targets: Array,
+    inputs: Real[ArrayLike, "n in"],
+    targets: Real[ArrayLike, "n out"] | Int[ArrayLike, " n"],
     *,
     epochs: int,
     callbacks: Sequence[Callback],

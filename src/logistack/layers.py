@@ -2,13 +2,13 @@
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, Real
 
 from logistack import _checks
 
@@ -37,7 +37,7 @@ def is_stack(layer: Layer) -> bool:
     return layer.weight.ndim == 3
 
 
-def sigmoid_layer(layer: Layer, a: Float[Array, " in"]) -> Float[Array, " out"]:
+def sigmoid_layer(layer: Layer, a: Real[ArrayLike, " in"]) -> Float[Array, " out"]:
     """Applies one layer of logistic units to one sample: σ(W a + b).
 
     A stack of layers is scanned, so that compile time does not grow with its depth.
@@ -58,8 +58,8 @@ def sigmoid_layer(layer: Layer, a: Float[Array, " in"]) -> Float[Array, " out"]:
     >>> print(sigmoid_layer(layer, jnp.array([0.0, 1.0])))
     [0.7310586  0.04742587]
     """
-    check_params((layer,), name="layer")
-    return apply_sigmoid(layer, check_sample("a", a, layer))
+    layer = _require_layer("layer", layer)
+    return apply_sigmoid(layer, require_sample("a", a, layer))
 
 
 def apply_sigmoid(layer: Layer, a: Float[Array, " in"]) -> Float[Array, " out"]:
@@ -75,12 +75,15 @@ def affine(layer: Layer, a: Float[Array, " in"]) -> Float[Array, " out"]:
     return layer.weight @ a + layer.bias
 
 
-def check_params(params: Params, *, name: str = "params") -> None:
-    """Refuses what is not a chain of layers in which each fits the one before.
+def require_params(params: Any, *, name: str = "params") -> Params:
+    """Returns parameters as JAX arrays, refusing what is not a chain of fitting layers.
 
     Args:
         params: a tuple of `Layer`.
         name: what messages call the argument.
+
+    Returns:
+        The same parameters, as a tuple of `Layer` of JAX arrays.
 
     Raises:
         TypeError: if `params` is not a sequence of `Layer` of one floating dtype.
@@ -90,37 +93,47 @@ def check_params(params: Params, *, name: str = "params") -> None:
         raise TypeError(f"{name}: wanted a tuple of Layer, got {type(params).__name__}")
     if not params:
         raise ValueError(f"{name}: wanted at least one Layer, got none")
-    width: int | None = None
-    dtype: Any = None
-    for index, layer in enumerate(params):
-        where = f"{name}[{index}]"
-        if not isinstance(layer, Layer):
-            raise TypeError(f"{where}: wanted a Layer, got {type(layer).__name__}")
-        shape, bias_shape = np.shape(layer.weight), np.shape(layer.bias)
-        if len(shape) not in (2, 3) or bias_shape != shape[:-1]:
+    layers = tuple(_require_layer(f"{name}[{i}]", layer) for i, layer in enumerate(params))
+    for index, (before, layer) in enumerate(itertools.pairwise(layers), start=1):
+        width, wanted = before.weight.shape[-2], layer.weight.shape[-1]
+        if width != wanted:
             raise ValueError(
-                f"{where}: wanted weight (out, in) and bias (out,), or both with a leading depth "
-                f"axis, got weight {shape} and bias {bias_shape}"
+                f"{name}[{index}]: takes {wanted} activations, but the layer before gives {width}"
             )
-        if len(shape) == 3 and shape[1] != shape[2]:
-            raise ValueError(f"{where}: a stack of layers must be square, got weight {shape}")
-        if 0 in shape:
-            raise ValueError(f"{where}: wanted sizes of at least 1, got weight {shape}")
-        if width is not None and shape[-1] != width:
-            raise ValueError(
-                f"{where}: takes {shape[-1]} activations, but the layer before gives {width}"
+        if layer.weight.dtype != before.weight.dtype:
+            raise TypeError(
+                f"{name}[{index}]: wanted {before.weight.dtype}, as the layer before, "
+                f"got {layer.weight.dtype}"
             )
-        width = shape[-2]
-        for part, array in layer._asdict().items():
-            found = jnp.result_type(array)
-            if not jnp.issubdtype(found, jnp.floating):
-                raise TypeError(f"{where}.{part}: wanted a floating dtype, got {found}")
-            if dtype is not None and found != dtype:
-                raise TypeError(f"{where}.{part}: wanted {dtype} as before it, got {found}")
-            dtype = found
+    return layers
 
 
-def check_sample(name: str, x: Any, layer: Layer) -> Float[Array, " in"]:
+def _require_layer(name: str, layer: Any) -> Layer:
+    if not isinstance(layer, Layer):
+        raise TypeError(f"{name}: wanted a Layer, got {type(layer).__name__}")
+    for part, array in layer._asdict().items():
+        if not isinstance(array, jax.Array | np.ndarray):
+            raise TypeError(f"{name}.{part}: wanted an array, got {type(array).__name__}")
+        if not jnp.issubdtype(array.dtype, jnp.floating):
+            raise TypeError(f"{name}.{part}: wanted a floating dtype, got {array.dtype}")
+    shape, bias_shape = layer.weight.shape, layer.bias.shape
+    if len(shape) not in (2, 3) or bias_shape != shape[:-1]:
+        raise ValueError(
+            f"{name}: wanted weight (out, in) and bias (out,), or both with a leading depth axis, "
+            f"got weight {shape} and bias {bias_shape}"
+        )
+    if len(shape) == 3 and shape[1] != shape[2]:
+        raise ValueError(f"{name}: a stack of layers must be square, got weight {shape}")
+    if 0 in shape:
+        raise ValueError(f"{name}: wanted sizes of at least 1, got weight {shape}")
+    if layer.bias.dtype != layer.weight.dtype:
+        raise TypeError(
+            f"{name}.bias: wanted {layer.weight.dtype}, as the weight, got {layer.bias.dtype}"
+        )
+    return Layer(*map(jnp.asarray, layer))
+
+
+def require_sample(name: str, x: Any, layer: Layer) -> Float[Array, " in"]:
     """Returns one sample in the dtype of the layer that takes it, refusing what does not fit."""
     x = _checks.require_numeric(name, x)
     features = layer.weight.shape[-1]
@@ -164,7 +177,7 @@ def init_params(
     Raises:
         ValueError: for fewer than two sizes, a size below 1, an unknown scheme, or float64
             without 64-bit numbers.
-        TypeError: for a size that is not an integer, or another dtype.
+        TypeError: for a size that is not an integer, another dtype, or no random key.
 
     Sources: Glorot & Bengio 2010, equation 16, with the factor 4 for σ from the Theano deep
     learning tutorial; Saxe, McClelland & Ganguli 2014 for orthogonal matrices; Pennington,
@@ -175,9 +188,10 @@ def init_params(
     >>> [layer.weight.shape for layer in params]
     [(128, 256), (64, 128), (10, 64)]
     """
-    sizes = _check_sizes(sizes)
-    dtype = _check_dtype(dtype)
-    if scheme not in SCHEMES:
+    _checks.require_key("key", key)
+    sizes = _require_sizes(sizes)
+    dtype = _require_dtype(dtype)
+    if not isinstance(scheme, str) or scheme not in SCHEMES:
         raise ValueError(f"scheme: wanted one of {sorted(SCHEMES)}, got {scheme!r}")
     draw = SCHEMES[scheme]
     last = len(sizes) - 2
@@ -232,14 +246,16 @@ SCHEMES: dict[str, Scheme] = {
 }
 
 
-def _check_sizes(sizes: Sequence[int]) -> tuple[int, ...]:
+def _require_sizes(sizes: Any) -> tuple[int, ...]:
+    if not isinstance(sizes, Iterable):
+        raise TypeError(f"sizes: wanted a sequence of integers, got {sizes!r}")
     sizes = tuple(sizes)
     if len(sizes) < 2:
         raise ValueError(f"sizes: wanted at least two, inputs and outputs, got {sizes}")
     return tuple(_checks.require_count("sizes", size, low=1) for size in sizes)
 
 
-def _check_dtype(dtype: Any) -> Any:
+def _require_dtype(dtype: Any) -> Any:
     try:
         dtype = jnp.dtype(dtype)
     except TypeError as error:

@@ -6,12 +6,14 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax.scipy.special import xlogy
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, ArrayLike, Float, Int, Real
 
 from logistack import _checks
 
 
-def cross_entropy(outputs: Float[Array, " out"], target: Float[Array, " out"]) -> Float[Array, ""]:
+def cross_entropy(
+    outputs: Real[ArrayLike, " out"], target: Real[ArrayLike, " out"]
+) -> Float[Array, ""]:
     """Computes the cross-entropy of probabilities: C = −Σᵢ ŷᵢ ln yᵢ, with 0 · ln 0 = 0.
 
     For looking at outputs, not for training: its gradient is unbounded where an output
@@ -32,15 +34,15 @@ def cross_entropy(outputs: Float[Array, " out"], target: Float[Array, " out"]) -
     >>> print(cross_entropy(jnp.array([0.25, 0.75]), jnp.array([0.0, 1.0])).round(4))
     0.2877
     """
-    outputs, target = _check_rows("outputs", outputs, target)
-    _require_probabilities("outputs", outputs)
+    outputs, target = _require_rows("outputs", outputs, target)
+    _checks.require_range("outputs", outputs, 0, 1, "probabilities")
     # With xlogy(ŷ, y) alone, 0 · ln 0 is 0 but its derivative, ŷ / y, is 0 / 0.
     wanted = target > 0
     return -jnp.sum(xlogy(target, jnp.where(wanted, outputs, jnp.ones_like(outputs))))
 
 
 def sigmoid_cross_entropy(
-    logits: Float[Array, " out"], target: Float[Array, " out"]
+    logits: Real[ArrayLike, " out"], target: Real[ArrayLike, " out"]
 ) -> Float[Array, ""]:
     """Computes the cross-entropy of independent logistic units from their logits.
 
@@ -61,14 +63,12 @@ def sigmoid_cross_entropy(
     >>> print(sigmoid_cross_entropy(jnp.array([0.0, 1e4]), jnp.array([1.0, 1.0])).round(4))
     0.6931
     """
-    z, target = _check_rows("logits", logits, target)
-    # ln(1 + exp z) − ŷ z, written so that nothing overflows and, for ŷ of 0 or 1, nothing cancels.
-    zero = jnp.zeros_like(z)
-    return jnp.sum(jnp.maximum(z, zero) - target * z + jnp.log1p(jnp.exp(-jnp.abs(z))))
+    logits, target = _require_rows("logits", logits, target)
+    return jnp.sum(optax.losses.sigmoid_binary_cross_entropy(logits, target))
 
 
 def softmax_cross_entropy(
-    logits: Float[Array, " out"], target: Float[Array, " out"] | Int[Array, ""]
+    logits: Real[ArrayLike, " out"], target: Real[ArrayLike, " out"] | Int[ArrayLike, ""]
 ) -> Float[Array, ""]:
     """Computes the cross-entropy of the softmax of the logits: −Σᵢ ŷᵢ (zᵢ − ln Σⱼ exp zⱼ).
 
@@ -93,16 +93,18 @@ def softmax_cross_entropy(
     """
     target = _checks.require_numeric("target", target)
     if target.ndim == 0:
-        logits = _check_logits("logits", logits)
+        logits = _require_row("logits", logits)
         if not jnp.issubdtype(target.dtype, jnp.integer):
             raise TypeError(f"target: wanted a class as an integer, got dtype {target.dtype}")
-        _checks.require_labels("target", target, logits.shape[0])
+        if logits.shape[0] < 2:
+            raise ValueError("logits: wanted at least 2 to choose a class from, got 1")
+        _checks.require_range("target", target, 0, logits.shape[0] - 1, "a class")
         return optax.losses.softmax_cross_entropy_with_integer_labels(logits, target)
-    logits, target = _check_rows("logits", logits, target)
+    logits, target = _require_rows("logits", logits, target)
     return optax.losses.softmax_cross_entropy(logits, target)
 
 
-def _check_logits(name: str, values: Any) -> jax.Array:
+def _require_row(name: str, values: Any) -> jax.Array:
     values = _checks.require_numeric(name, values)
     if not jnp.issubdtype(values.dtype, jnp.floating):
         values = values.astype(jnp.float32)
@@ -113,19 +115,13 @@ def _check_logits(name: str, values: Any) -> jax.Array:
     return values
 
 
-def _check_rows(name: str, values: Any, target: Any) -> tuple[jax.Array, jax.Array]:
-    values = _check_logits(name, values)
+def _require_rows(name: str, values: Any, target: Any) -> tuple[jax.Array, jax.Array]:
+    values = _require_row(name, values)
     target = _checks.require_numeric("target", target)
     if target.shape != values.shape:
+        hint = " (rows of classes: jax.nn.one_hot)" if target.ndim == 0 else ""
         raise ValueError(
-            f"target: wanted shape {values.shape}, as wide as {name}, got {target.shape}"
+            f"target: wanted shape {values.shape}, as wide as {name}, got {target.shape}{hint}"
         )
-    _require_probabilities("target", target)
+    _checks.require_range("target", target, 0, 1, "values")
     return values, target.astype(values.dtype)
-
-
-def _require_probabilities(name: str, values: jax.Array) -> None:
-    if _checks.is_concrete(values) and not bool(jnp.all((values >= 0) & (values <= 1))):
-        raise ValueError(
-            f"{name}: wanted values from 0 to 1, got {jnp.min(values)} to {jnp.max(values)}"
-        )

@@ -4,12 +4,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, ArrayLike, Float, Int, Real
 
 from logistack import _checks
 
 
-def predicted_class(logits: Float[Array, "*n out"]) -> Int[Array, "*n"]:
+def predicted_class(logits: Real[ArrayLike, "*n out"]) -> Int[Array, "*n"]:
     """Returns the class each row of logits stands for: the largest, or the sign of a single one.
 
     Args:
@@ -18,18 +18,25 @@ def predicted_class(logits: Float[Array, "*n out"]) -> Int[Array, "*n"]:
     Returns:
         Integer classes `(...)`.
 
+    Raises:
+        ValueError: if there is no last axis, or it is empty.
+        TypeError: if the dtype is not of real numbers.
+
     >>> import jax.numpy as jnp
     >>> print(predicted_class(jnp.array([[0.1, 2.0, -1.0], [3.0, 0.0, 0.0]])))
     [1 0]
     >>> print(predicted_class(jnp.array([[0.5], [-0.5]])))
     [1 0]
     """
+    logits = _checks.require_numeric("logits", logits)
+    if logits.ndim == 0 or logits.shape[-1] == 0:
+        raise ValueError(f"logits: wanted shape (..., outputs), got {logits.shape}")
     if logits.shape[-1] == 1:
         return (logits[..., 0] > 0).astype(jnp.int32)
     return jnp.argmax(logits, axis=-1).astype(jnp.int32)
 
 
-def target_class(targets: Float[Array, "n out"] | Int[Array, " n"]) -> Int[Array, " n"]:
+def target_class(targets: Real[ArrayLike, "n out"] | Int[ArrayLike, " n"]) -> Int[Array, " n"]:
     """Returns the class each target stands for: itself, or the largest entry of its row.
 
     Args:
@@ -43,14 +50,17 @@ def target_class(targets: Float[Array, "n out"] | Int[Array, " n"]) -> Int[Array
     >>> print(target_class(jnp.array([[0.0, 1.0], [1.0, 0.0]])))
     [1 0]
     """
-    return targets if targets.ndim == 1 else predicted_class(targets - jnp.full_like(targets, 0.5))
+    targets = _checks.require_numeric("targets", targets)
+    if targets.ndim == 1:
+        return targets.astype(jnp.int32)
+    return predicted_class(targets.astype(jnp.float32) - jnp.float32(0.5))
 
 
 def accuracy(
-    logits: Float[Array, "n out"],
-    targets: Float[Array, "n out"] | Int[Array, " n"],
+    logits: Real[ArrayLike, "n out"],
+    targets: Real[ArrayLike, "n out"] | Int[ArrayLike, " n"],
     *,
-    weights: Float[Array, " n"] | None = None,
+    weights: Real[ArrayLike, " n"] | None = None,
 ) -> Float[Array, ""]:
     """Computes the share of samples whose predicted class is the target's.
 
@@ -65,28 +75,27 @@ def accuracy(
         A scalar between 0 and 1.
 
     Raises:
-        ValueError: if shapes do not fit, the set is empty, or a class is out of range.
+        ValueError: if shapes do not fit, the set is empty, a class is out of range, or weights
+            are negative or all zero.
         TypeError: if a dtype is not of real numbers.
 
     >>> import jax.numpy as jnp
     >>> print(accuracy(jnp.array([[2.0, 1.0], [0.0, 1.0]]), jnp.array([0, 0])))
     0.5
     """
-    logits, classes = _check(logits, targets)
+    logits, classes = _require_pair(logits, targets)
     correct = predicted_class(logits) == classes
     if weights is None:
         return jnp.mean(correct.astype(jnp.float32))
-    weights = _checks.require_numeric("weights", weights)
-    if weights.shape != classes.shape:
-        raise ValueError(f"weights: wanted shape {classes.shape}, got {weights.shape}")
+    weights = _checks.require_weights("weights", weights, classes.shape[0])
     return jnp.sum(jnp.where(correct, weights, jnp.zeros_like(weights))) / jnp.sum(weights)
 
 
 def error_rate(
-    logits: Float[Array, "n out"],
-    targets: Float[Array, "n out"] | Int[Array, " n"],
+    logits: Real[ArrayLike, "n out"],
+    targets: Real[ArrayLike, "n out"] | Int[ArrayLike, " n"],
     *,
-    weights: Float[Array, " n"] | None = None,
+    weights: Real[ArrayLike, " n"] | None = None,
 ) -> Float[Array, ""]:
     """Computes the share of samples whose predicted class is not the target's: 1 − accuracy.
 
@@ -100,7 +109,7 @@ def error_rate(
 
 
 def confusion_matrix(
-    logits: Float[Array, "n out"], targets: Float[Array, "n out"] | Int[Array, " n"]
+    logits: Real[ArrayLike, "n out"], targets: Real[ArrayLike, "n out"] | Int[ArrayLike, " n"]
 ) -> Int[Array, "classes classes"]:
     """Counts the samples of each class (row) that were predicted as each class (column).
 
@@ -120,7 +129,7 @@ def confusion_matrix(
     [[1 1]
      [0 0]]
     """
-    logits, classes = _check(logits, targets)
+    logits, classes = _require_pair(logits, targets)
     width = class_count(logits.shape[-1])
     counts = jnp.zeros((width, width), jnp.int32)
     return counts.at[classes, predicted_class(logits)].add(1)
@@ -131,7 +140,7 @@ def class_count(outputs: int) -> int:
     return max(2, outputs)
 
 
-def _check(logits: Any, targets: Any) -> tuple[jax.Array, jax.Array]:
+def _require_pair(logits: Any, targets: Any) -> tuple[jax.Array, jax.Array]:
     logits = _checks.require_numeric("logits", logits)
     targets = _checks.require_numeric("targets", targets)
     if logits.ndim != 2 or 0 in logits.shape:
@@ -144,5 +153,9 @@ def _check(logits: Any, targets: Any) -> tuple[jax.Array, jax.Array]:
     if targets.ndim == 1:
         if not jnp.issubdtype(targets.dtype, jnp.integer):
             raise TypeError(f"targets: wanted integer classes, got dtype {targets.dtype}")
-        _checks.require_labels("targets", targets, class_count(logits.shape[-1]))
+        _checks.require_range(
+            "targets", targets, 0, class_count(logits.shape[-1]) - 1, "integer classes"
+        )
+    else:
+        _checks.require_finite("targets", targets)
     return logits, target_class(targets)

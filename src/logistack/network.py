@@ -3,20 +3,20 @@
 from typing import Any
 
 import jax
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float, Real
 
 from logistack.layers import (
     Layer,
     Params,
     affine,
     apply_sigmoid,
-    check_params,
-    check_sample,
     is_stack,
+    require_params,
+    require_sample,
 )
 
 
-def logits(params: Params, x: Float[Array, " in"]) -> Float[Array, " out"]:
+def logits(params: Params, x: Real[ArrayLike, " in"]) -> Float[Array, " out"]:
     """Computes the pre-activations z of the last layer for one sample.
 
     a⁽⁰⁾ = x;  a⁽ˡ⁾ = σ(W⁽ˡ⁾ a⁽ˡ⁻¹⁾ + b⁽ˡ⁾) for l < L;  z = W⁽ᴸ⁾ a⁽ᴸ⁻¹⁾ + b⁽ᴸ⁾.
@@ -40,11 +40,11 @@ def logits(params: Params, x: Float[Array, " in"]) -> Float[Array, " out"]:
     [[ 2.]
      [-1.]]
     """
-    check_params(params)
-    return apply_logits(params, check_sample("x", x, params[0]))
+    params = require_params(params)
+    return apply_logits(params, require_sample("x", x, params[0]))
 
 
-def forward(params: Params, x: Float[Array, " in"]) -> Float[Array, " out"]:
+def forward(params: Params, x: Real[ArrayLike, " in"]) -> Float[Array, " out"]:
     """Computes the network's output for one sample, σ on every layer: σ(logits(params, x)).
 
     Args:
@@ -70,7 +70,7 @@ def forward(params: Params, x: Float[Array, " in"]) -> Float[Array, " out"]:
     return jax.nn.sigmoid(logits(params, x))
 
 
-def activations(params: Params, x: Float[Array, " in"]) -> tuple[Float[Array, " width"], ...]:
+def activations(params: Params, x: Real[ArrayLike, " in"]) -> tuple[Float[Array, " width"], ...]:
     """Computes the outputs of every layer for one sample, first to last.
 
     Args:
@@ -91,8 +91,8 @@ def activations(params: Params, x: Float[Array, " in"]) -> tuple[Float[Array, " 
     >>> [a.shape for a in activations(params, jax.numpy.ones(4))]
     [(3,), (2,)]
     """
-    check_params(params)
-    a = check_sample("x", x, params[0])
+    params = require_params(params)
+    a = require_sample("x", x, params[0])
     outputs: list[Float[Array, " width"]] = []
     for layer in params:
         if is_stack(layer):

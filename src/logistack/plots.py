@@ -9,15 +9,17 @@ Matplotlib is imported when a figure is drawn: `pip install 'logistack[plots]'`.
 
 import contextlib
 import functools
+import io
 import math
 import os
 import pathlib
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeAlias
 
 import numpy as np
 from jax.typing import ArrayLike
+
+from logistack import _checks, _files
 
 if TYPE_CHECKING:
     import matplotlib.axes
@@ -30,6 +32,7 @@ Figure: TypeAlias = "matplotlib.figure.Figure"
 # Okabe & Ito, "Color Universal Design", 2008; their yellow is too pale for lines.
 BLUE, VERMILLION = "#0072B2", "#D55E00"
 PALETTE = (BLUE, VERMILLION, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+TINTS = ("#D6E8F3", "#F8E3D6")  # of the first two
 GREY = "#7F7F7F"
 MARKERS = "os^Dv<P"
 DIVERGING = "RdBu_r"  # blue below 0, red above
@@ -39,8 +42,7 @@ STYLE: dict[Any, Any] = {
     "font.family": "STIXGeneral",
     "mathtext.fontset": "stix",
     "font.size": 9,
-    "axes.labelsize": 9,
-    "axes.titlesize": 9,
+    "axes.titlesize": "medium",
     "xtick.labelsize": 8,
     "ytick.labelsize": 8,
     "legend.fontsize": 8,
@@ -48,8 +50,6 @@ STYLE: dict[Any, Any] = {
     "axes.linewidth": 0.6,
     "xtick.major.width": 0.6,
     "ytick.major.width": 0.6,
-    "xtick.minor.width": 0.4,
-    "ytick.minor.width": 0.4,
     "lines.linewidth": 1.0,
     "figure.constrained_layout.use": True,
     "savefig.facecolor": "white",
@@ -77,20 +77,17 @@ def save(figure: Figure, path: str | os.PathLike[str], *, dpi: int = 150) -> Non
     ['eye.png']
     """
     path = pathlib.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     formats = figure.canvas.get_supported_filetypes()
-    if path.suffix[1:] not in formats:
+    ending = path.suffix[1:]
+    if ending not in formats:
         raise ValueError(f"path: wanted an ending of {sorted(formats)}, got {path.name!r}")
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
-        unfinished = pathlib.Path(folder) / path.name
-        with _style():
-            figure.savefig(unfinished, dpi=dpi)
-        unfinished.replace(path)
+    content = io.BytesIO()
+    with _style():
+        figure.savefig(content, format=ending, dpi=dpi)
+    _files.write_whole(path, content.getvalue())
 
 
-def _styled(
-    draw: Callable[P, Figure],
-) -> Callable[P, Figure]:
+def _styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
     """Draws in the house style and lays the figure out before the style is gone."""
 
     @functools.wraps(draw)
@@ -105,12 +102,7 @@ def _styled(
 
 @contextlib.contextmanager
 def _style() -> Iterator[None]:
-    try:
-        import matplotlib
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            "figures need Matplotlib: pip install 'logistack[plots]'", name=error.name
-        ) from error
+    matplotlib = _checks.import_extra("matplotlib", "plots")
     with matplotlib.rc_context(STYLE):
         yield
 
@@ -172,19 +164,32 @@ def planes(*panels: Plane) -> Figure:
         raise ValueError("panels: wanted at least one Plane, got none")
     figure = _figure(3.1 * len(panels), 3.1)
     for axes, panel in zip(_row(figure, len(panels)), panels, strict=True):
-        _draw_plane(axes, panel)
+        _draw_plane(figure, axes, panel)
+    _legend_above(figure)
+    return figure
+
+
+def _legend_above(figure: Figure) -> None:
+    """One legend for all panels, unless there is nothing to tell apart."""
     legend = {
         name: handle
         for axes in figure.axes
         for handle, name in zip(*axes.get_legend_handles_labels(), strict=True)
     }
-    figure.legend(legend.values(), legend, loc="outside upper center", ncols=len(legend))
-    return figure
+    if len(legend) > 1:
+        figure.legend(
+            legend.values(), legend, loc="outside upper center", ncols=min(4, len(legend))
+        )
 
 
-def _draw_plane(axes: Axes, panel: Plane) -> None:
+def _draw_plane(figure: Figure, axes: Axes, panel: Plane) -> None:
+    from matplotlib.colors import LinearSegmentedColormap
+    from matplotlib.ticker import MaxNLocator
+
     points = _shaped("points", panel.points, "n", 2)
     labels = _shaped("labels", panel.labels, len(points))
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise TypeError(f"labels: wanted integer classes, got dtype {labels.dtype}")
     low, high = points.min(axis=0), points.max(axis=0)
     margin = 0.3 * max(high - low) or 0.5
     low, high = low - margin, high + margin
@@ -192,11 +197,11 @@ def _draw_plane(axes: Axes, panel: Plane) -> None:
         columns, rows = (_shaped("outputs", part, "m") for part in panel.outputs[:2])
         outputs = _shaped("outputs", panel.outputs[2], len(rows), len(columns))
         low, high = np.array([columns[0], rows[0]]), np.array([columns[-1], rows[-1]])
-        _tint(axes, columns, rows, outputs, 0.5)
-        levels = axes.contour(
-            columns, rows, outputs, [0.1, 0.5, 0.9], colors="black", linewidths=[0.5, 1, 0.5]
-        )
-        axes.clabel(levels, fontsize=7)
+        tints = LinearSegmentedColormap.from_list("tints", [TINTS[0], "white", TINTS[1]])
+        shades = axes.contourf(columns, rows, outputs, np.linspace(0, 1, 11), cmap=tints)
+        if outputs.min() < 0.5 < outputs.max():
+            axes.contour(columns, rows, outputs, [0.5], colors="black", linewidths=1)
+        figure.colorbar(shades, ax=axes, label="output", ticks=[0, 0.5, 1], shrink=0.85)
     if panel.units is not None:
         weights = _shaped("units", panel.units[0], "units", 2)
         biases = _shaped("units", panel.units[1], len(weights))
@@ -206,7 +211,8 @@ def _draw_plane(axes: Axes, panel: Plane) -> None:
             axes.plot(*ends.T, color="black", linestyle="-" if alone else "--")
         if alone and panel.outputs is None:
             columns, rows = np.linspace(low, high, 201).T
-            _tint(axes, columns, rows, np.add.outer(weight[1] * rows, weight[0] * columns), -bias)
+            z = np.add.outer(weight[1] * rows, weight[0] * columns) + bias
+            axes.contourf(columns, rows, z, [-np.inf, 0, np.inf], colors=TINTS)
     for label in np.unique(labels).tolist():
         axes.plot(
             *points[labels == label].T,
@@ -225,14 +231,8 @@ def _draw_plane(axes: Axes, panel: Plane) -> None:
         ylabel=panel.axis_labels[1],
         aspect="equal",
     )
-
-
-def _tint(
-    axes: Axes, columns: np.ndarray, rows: np.ndarray, values: np.ndarray, middle: float
-) -> None:
-    """Tints where the values lie below and above `middle` in the colours of classes 0 and 1."""
-    sides = [-np.inf, middle, np.inf]
-    axes.contourf(columns, rows, values, sides, colors=PALETTE[:2], alpha=0.15)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
 
 
 def _segment(weight: np.ndarray, bias: float, low: np.ndarray, high: np.ndarray) -> np.ndarray:
@@ -249,12 +249,24 @@ def _segment(weight: np.ndarray, bias: float, low: np.ndarray, high: np.ndarray)
 def _annotate(axes: Axes, points: np.ndarray, annotations: Sequence[str]) -> None:
     if len(annotations) != len(points):
         raise ValueError(f"annotations: wanted {len(points)}, got {len(annotations)}")
-    places: dict[Any, list[str]] = {}
+    texts: dict[Any, list[str]] = {}
     for point, text in zip(points.round(6).tolist(), annotations, strict=True):
-        places.setdefault(tuple(point), []).append(text)
-    for place, texts in places.items():
+        texts.setdefault(tuple(point), []).append(text)
+    places = np.array(list(texts))
+    for place, here in texts.items():
+        others = places[(places != place).any(axis=1)]
+        # Each text goes where its point would be pushed if points repelled like charges.
+        apart = place - others
+        force = (apart / np.linalg.norm(apart, axis=1, keepdims=True) ** 3).sum(axis=0)
+        across, up = np.rint(force / (np.abs(force).max(initial=0) or 1)).astype(int).tolist()
         axes.annotate(
-            ", ".join(texts), place, (0, 7), textcoords="offset points", ha="center", fontsize=8
+            ", ".join(here),
+            place,
+            (5 * across, 5 * up),
+            textcoords="offset points",
+            ha=("right", "center", "left")[across + 1],
+            va=("top", "center", "bottom")[up + 1],
+            fontsize=8,
         )
 
 
@@ -302,22 +314,31 @@ def network(
     axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), aspect="equal")
     axes.set_axis_off()
     write = functools.partial(axes.text, ha="center", va="center")
+    along = np.linspace(0.22, 0.78, 29)
     for index, (weight, bias) in enumerate(params):
         fan_in, fan_out = len(columns[index]), len(columns[index + 1])
         weight = _shaped(f"params[{index}].weight", weight, fan_out, fan_in)
         bias = _shaped(f"params[{index}].bias", bias, fan_out)
-        for (out, source), value in np.ndenumerate(weight):
-            start, end = places[index][source], places[index + 1][out]
+        starts = np.tile(places[index], (fan_out, 1))
+        ends = np.repeat(places[index + 1], fan_in, axis=0)
+        edges = starts[:, None] + along[:, None] * (ends - starts)[:, None]
+        labels = np.empty((0, 2))
+        for edge, (start, end, value) in enumerate(zip(starts, ends, weight.flat, strict=True)):
             colour, dash = (BLUE, "--") if value < 0 else (VERMILLION, "-")
-            axes.plot(*np.array([start, end]).T, color=colour, linestyle=dash)
-            x, y = start + 0.31 * (end - start)  # off the middle, where edges cross
+            axes.plot(*np.array([start, end]).T, color=colour, linestyle=dash, zorder=1)
+            # The weight stands off the other edges and labels; where it can, near the start.
+            apart = np.abs(np.delete(edges, edge, axis=0) - edges[edge])[..., 1] / 0.2
+            clear = np.max(np.abs(labels[:, None] - edges[edge]) / (0.5, 0.22), axis=2)
+            room = np.concatenate([apart, clear]).min(axis=0, initial=1)
+            x, y = edges[edge, np.argmax(room - 0.01 * np.abs(along - 0.3))]
+            labels = np.append(labels, [(x, y)], axis=0)
             write(x, y, _number(value), color=colour, bbox=LABEL_BOX)
         for (x, y), value in zip(places[index + 1], bias, strict=True):
             write(x, y - 0.44, f"$b$ = {_number(value)}", fontsize=8)
     for index, (column, spots) in enumerate(zip(columns, places, strict=True)):
-        for spot, value in zip(spots, column, strict=True):
-            axes.add_patch(Circle(spot, 0.3, facecolor="white", edgecolor="black", zorder=3))
-            write(*spot, _number(value), zorder=4)
+        for (x, y), value in zip(spots, column, strict=True):
+            axes.add_patch(Circle((x, y), 0.3, facecolor="white", edgecolor="black", zorder=3))
+            write(x, y, _number(value), zorder=4)
         heading = {0: "input", len(params): "output"}.get(index, f"layer {index}")
         write(2.2 * index, reach + 0.6, heading, color=GREY)
     return figure
@@ -355,7 +376,7 @@ def prediction(
 
     >>> figure = prediction(np.eye(16), np.full(10, 0.1), np.eye(10)[3], 2.3026)
     >>> figure.axes[1].get_title()
-    '$C = -\\sum_i \\hat{y}_i \\ln y_i$ = 2.303'
+    '$C = -\\sum_i\\, \\hat{y}_i\\, \\ln y_i$ = 2.303'
     """
     image = _shaped("image", image, "height", "width")
     outputs = _shaped("outputs", outputs, "classes")
@@ -367,24 +388,29 @@ def prediction(
     height, width = image.shape
     left.set(xlabel=f"input: {height} × {width} = {image.size} pixels", xticks=[], yticks=[])
     places = np.arange(len(outputs))
-    right.bar(places, target, 0.8, fill=False, linestyle="--", label=r"target $\hat{y}$")
+    wanted = target > 0
+    right.bar(
+        places[wanted], target[wanted], 0.8, fill=False, linestyle="--", label=r"target $\hat{y}$"
+    )
     right.bar(places, outputs, 0.55, color=BLUE, label="output $y$")
     right.set(xlabel="class", ylabel="output", ylim=(0, 1.05))
     right.set_xticks(places, names)
-    right.set_title(rf"$C = -\sum_i \hat{{y}}_i \ln y_i$ = {loss:.3f}")
+    right.set_title(rf"$C = -\sum_i\, \hat{{y}}_i\, \ln y_i$ = {loss:.3f}")
     right.spines[["top", "right"]].set_visible(False)
     right.legend(loc="upper left", bbox_to_anchor=(1, 1))
     return figure
 
 
 @_styled
-def training_curves(runs: Mapping[str, Mapping[str, ArrayLike]], *, log: bool = True) -> Figure:
+def training_curves(
+    runs: Mapping[str, Mapping[str, ArrayLike]], *, log: Collection[str] = ()
+) -> Figure:
     """Draws what was measured after every epoch, a panel for each quantity.
 
     Args:
         runs: for each quantity, which names its axis, the named runs: `(epochs,)`, or
-            `(2, epochs)` for training (solid) and test (dashed).
-        log: whether the quantities have logarithmic axes.
+            `(2, epochs)` for training (solid) and test (dashed). A name has one colour.
+        log: the quantities with a logarithmic axis.
 
     Returns:
         A figure with one panel a quantity, side by side.
@@ -392,32 +418,41 @@ def training_curves(runs: Mapping[str, Mapping[str, ArrayLike]], *, log: bool = 
     Raises:
         ValueError: if there is nothing to draw, or a shape does not fit.
 
-    >>> figure = training_curves({"loss": {"SGD": np.array([2.0, 1.0, 0.5])}})
+    >>> figure = training_curves({"loss": {"SGD": np.array([2.0, 1.0, 0.5])}}, log=["loss"])
     >>> figure.axes[0].get_ylabel(), figure.axes[0].get_xlabel()
     ('loss', 'epoch')
     """
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+
     if not runs or not all(runs.values()):
         raise ValueError(f"runs: wanted a run for each quantity, got {dict(runs)}")
-    figure = _figure(0.4 + 3.0 * len(runs), 2.6)
+    figure = _figure(0.4 + 2.9 * len(runs), 2.7)
     names = list(dict.fromkeys(name for panel in runs.values() for name in panel))
     for axes, (quantity, panel) in zip(_row(figure, len(runs)), runs.items(), strict=True):
         for name, values in panel.items():
-            rows = np.atleast_2d(np.asarray(values))
-            if rows.ndim != 2 or len(rows) > 2:
-                raise ValueError(
-                    f"runs[{quantity!r}][{name!r}]: wanted shape (epochs,) or (2, epochs), "
-                    f"got {np.shape(values)}"
+            where, rows = f"runs[{quantity!r}][{name!r}]", np.asarray(values)
+            rows = _shaped(where, rows if rows.ndim == 2 else rows[None], "splits", "epochs")
+            if len(rows) > 2:
+                raise ValueError(f"{where}: wanted one row, or two, got shape {rows.shape}")
+            for row, dash, split in zip(rows, ("-", "--"), ("training", "test"), strict=False):
+                axes.plot(
+                    np.arange(1, len(row) + 1),
+                    row,
+                    color=PALETTE[names.index(name) % len(PALETTE)],
+                    linestyle=dash,
+                    linewidth=1.0 if len(row) <= 1000 else 0.6,
+                    label=name if len(rows) == 1 else f"{name}, {split}",
                 )
-            colour = PALETTE[names.index(name) % len(PALETTE)]
-            parts = (name,) if len(rows) == 1 else (f"{name}, training", f"{name}, test")
-            for row, dash, part in zip(rows, ("-", "--"), parts, strict=False):
-                epochs = np.arange(1, len(row) + 1)
-                axes.plot(epochs, row, color=colour, linestyle=dash, label=part)
-        axes.set(xlabel="epoch", ylabel=quantity, yscale="log" if log else "linear")
+        axes.set(xlabel="epoch", ylabel=quantity, yscale="log" if quantity in log else "linear")
         axes.margins(x=0.02)
         axes.spines[["top", "right"]].set_visible(False)
-        if len(axes.lines) > 1:
-            axes.legend()
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        low, high = axes.get_ylim()
+        if quantity in log and high < 200 * low:  # 0.1, 0.2, 0.5 rather than a lone power of ten
+            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.yaxis.set_major_formatter("{x:g}")
+            axes.yaxis.set_minor_formatter(NullFormatter())
+    _legend_above(figure)
     return figure
 
 
@@ -442,7 +477,6 @@ def confusion_matrix(counts: ArrayLike, *, classes: Sequence[str] | None = None)
     """
     counts = _shaped("counts", counts, "classes", "classes")
     size = len(counts)
-    _shaped("counts", counts, size, size)
     names = _class_names("classes", classes, size)
     side = 1.2 + 0.34 * size
     figure = _figure(side, side)
@@ -480,9 +514,8 @@ def image_grid(images: ArrayLike, captions: Sequence[str], *, columns: int = 10)
     '4 → 9'
     """
     images = _shaped("images", images, "n", "height", "width")
-    if len(images) == 0 or len(captions) != len(images):
-        raise ValueError(f"captions: wanted one for each of {len(images)} images, at least one, "
-                         f"got {len(captions)}")  # fmt: skip
+    if len(captions) != len(images):
+        raise ValueError(f"captions: wanted {len(images)}, one an image, got {len(captions)}")
     return _image_page(images, captions, columns, cmap="gray_r")
 
 
@@ -513,6 +546,7 @@ def weight_images(weight: ArrayLike, image_shape: tuple[int, int], *, columns: i
         weight.reshape(-1, *image_shape),
         [f"unit {unit}" for unit in range(1, len(weight) + 1)],
         columns,
+        room=0.8,
         cmap=DIVERGING,
         vmin=-limit,
         vmax=limit,
@@ -522,10 +556,13 @@ def weight_images(weight: ArrayLike, image_shape: tuple[int, int], *, columns: i
     return figure
 
 
-def _image_page(images: np.ndarray, captions: Sequence[str], columns: int, **how: Any) -> Figure:
+def _image_page(
+    images: np.ndarray, captions: Sequence[str], columns: int, room: float = 0.0, **how: Any
+) -> Figure:
+    """Images over captions, with `room` inches for a scale beside them."""
     columns = min(columns, len(images))
     rows = math.ceil(len(images) / columns)
-    figure = _figure(0.72 * columns + 0.3, 0.9 * rows + 0.1)
+    figure = _figure(0.72 * columns + room, 0.88 * rows)
     for index, (image, caption) in enumerate(zip(images, captions, strict=True)):
         axes = figure.add_subplot(rows, columns, index + 1)
         axes.imshow(image, interpolation="nearest", **how)
@@ -542,13 +579,13 @@ def _class_names(name: str, classes: Sequence[str] | None, count: int) -> list[s
 
 
 def _shaped(name: str, values: ArrayLike, *shape: int | str) -> np.ndarray:
-    """Returns `values` in NumPy, refusing another shape; a length given as a word is free."""
+    """Returns `values` in NumPy, refusing another shape; equal words are equal lengths above 0."""
     array = np.asarray(values)
-    fits = array.ndim == len(shape) and all(
-        isinstance(wanted, str) or wanted == got
+    lengths: dict[int | str, int] = {size: size for size in shape if isinstance(size, int)}
+    if array.ndim != len(shape) or not all(
+        0 < got == lengths.setdefault(wanted, got)
         for wanted, got in zip(shape, array.shape, strict=True)
-    )
-    if not fits:
+    ):
         wanted = ", ".join(map(str, shape)) + ("," if len(shape) == 1 else "")
         raise ValueError(f"{name}: wanted shape ({wanted}), got {array.shape}")
     return array

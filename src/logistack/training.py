@@ -8,11 +8,11 @@ from typing import Any, NamedTuple, TypeAlias
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, ArrayLike, Float, Int, PRNGKeyArray, Real
 
 from logistack import _checks, losses, metrics
 from logistack._static import Static
-from logistack.layers import Params, check_params
+from logistack.layers import Params, require_params
 from logistack.network import apply_logits
 
 Loss: TypeAlias = Callable[[Array, Array], Array]
@@ -78,11 +78,11 @@ Step: TypeAlias = Callable[..., tuple[TrainState, BatchSums]]
 
 def summed_loss(
     params: Params,
-    inputs: Float[Array, "n in"],
-    targets: Float[Array, "n out"] | Int[Array, " n"],
+    inputs: Real[ArrayLike, "n in"],
+    targets: Real[ArrayLike, "n out"] | Int[ArrayLike, " n"],
     *,
     loss: Loss = losses.sigmoid_cross_entropy,
-    weights: Float[Array, " n"] | None = None,
+    weights: Real[ArrayLike, " n"] | None = None,
 ) -> Float[Array, ""]:
     """Computes the loss of a data set: Σᵢ wᵢ C(logits(params, xᵢ), ŷᵢ).
 
@@ -107,10 +107,11 @@ def summed_loss(
     >>> print(summed_loss(params, jnp.eye(2), jnp.array([[0.0], [1.0]])).round(4))
     1.3863
     """
-    check_params(params)
-    inputs, targets = check_samples(params, inputs, targets)
+    _require_loss(loss, "sum")
+    params = require_params(params)
+    inputs, targets = require_samples(params, inputs, targets, loss)
     if weights is not None:
-        weights = check_weights("weights", weights, inputs)
+        weights = _checks.require_weights("weights", weights, inputs.shape[0])
     return _summed_loss(params, inputs, targets, weights, loss)[0]
 
 
@@ -148,9 +149,8 @@ def init_state(params: Params, optimizer: optax.GradientTransformation) -> Train
     >>> init_state(init_params(jax.random.key(0), (2, 2, 1)), optax.sgd(0.1)).epoch
     Array(0, dtype=int32)
     """
-    check_params(params)
-    _check_optimizer(optimizer)
-    params = jax.tree.map(jnp.asarray, tuple(params))
+    params = require_params(params)
+    _require_optimizer(optimizer)
     return TrainState(params, optimizer.init(params), jnp.zeros((), jnp.int32))
 
 
@@ -190,13 +190,18 @@ def make_step(
     >>> print(seen.loss.round(4), state.params[0].bias)
     1.3863 [0.1]
     """
-    _check_optimizer(optimizer)
-    _check_loss(loss, reduction)
+    _require_optimizer(optimizer)
+    _require_loss(loss, reduction)
     update = optax.with_extra_args_support(optimizer).update
 
     def step(
         state: TrainState, inputs: Array, targets: Array, weights: Array | None = None
     ) -> tuple[TrainState, BatchSums]:
+        params = require_params(state.params)
+        inputs, targets = require_samples(params, inputs, targets, loss)
+        if weights is not None:
+            weights = _checks.require_weights("weights", weights, inputs.shape[0])
+
         def objective(params: Params) -> tuple[Array, BatchSums]:
             total, logits = _summed_loss(params, inputs, targets, weights, loss)
             correct = metrics.predicted_class(logits) == metrics.target_class(targets)
@@ -205,16 +210,16 @@ def make_step(
             seen = BatchSums(total, jnp.sum(each * correct.astype(total.dtype)), each.sum())
             return _reduce(total, seen.weight, reduction), seen
 
-        (value, seen), gradient = jax.value_and_grad(objective, has_aux=True)(state.params)
+        (value, seen), gradient = jax.value_and_grad(objective, has_aux=True)(params)
         updates, opt_state = update(
             gradient,
             state.opt_state,
-            state.params,
+            params,
             value=value,
             grad=gradient,
             value_fn=lambda params: objective(params)[0],
         )
-        params = optax.apply_updates(state.params, updates)
+        params = optax.apply_updates(params, updates)
         return TrainState(params, opt_state, state.epoch), seen
 
     return step
@@ -223,15 +228,15 @@ def make_step(
 def fit(
     key: PRNGKeyArray,
     params: Params | TrainState,
-    inputs: Float[Array, "n in"],
-    targets: Float[Array, "n out"] | Int[Array, " n"],
+    inputs: Real[ArrayLike, "n in"],
+    targets: Real[ArrayLike, "n out"] | Int[ArrayLike, " n"],
     *,
     optimizer: optax.GradientTransformation,
     epochs: int,
     batch_size: int | None = None,
     loss: Loss = losses.sigmoid_cross_entropy,
     reduction: str = "sum",
-    sample_weight: Float[Array, " n"] | None = None,
+    sample_weight: Real[ArrayLike, " n"] | None = None,
 ) -> FitResult:
     """Trains a network: every epoch shuffles, and steps through the batches, on the device.
 
@@ -273,13 +278,16 @@ def fit(
     >>> print(result.history.accuracy[-1])
     1.0
     """
-    _check_optimizer(optimizer)
-    _check_loss(loss, reduction)
-    state = params if isinstance(params, TrainState) else init_state(params, optimizer)
-    check_params(state.params)
-    inputs, targets = check_samples(state.params, inputs, targets)
+    _require_optimizer(optimizer)
+    _require_loss(loss, reduction)
+    _checks.require_key("key", key)
+    if isinstance(params, TrainState):
+        state = _require_state(params, optimizer)
+    else:
+        state = init_state(params, optimizer)
+    inputs, targets = require_samples(state.params, inputs, targets, loss)
     if sample_weight is not None:
-        sample_weight = check_weights("sample_weight", sample_weight, inputs)
+        sample_weight = _checks.require_weights("sample_weight", sample_weight, inputs.shape[0])
     epochs = _checks.require_count("epochs", epochs, low=0)
     samples = inputs.shape[0]
     if batch_size is None:
@@ -404,13 +412,14 @@ def _reduce(total: Array, weight: Array, reduction: str) -> Array:
     return total / jnp.where(weight > 0, weight, jnp.ones_like(weight))
 
 
-def check_samples(params: Params, inputs: Any, targets: Any) -> tuple[Array, Array]:
+def require_samples(params: Params, inputs: Any, targets: Any, loss: Loss) -> tuple[Array, Array]:
     """Returns inputs and targets as arrays of the network's dtype, refusing what does not fit.
 
     Args:
         params: the network's parameters, already checked.
         inputs: samples, `(n, in)`.
         targets: rows `(n, out)`, or integer classes `(n,)`.
+        loss: what they are for; this package's losses want rows of values from 0 to 1.
 
     Returns:
         Inputs in the dtype of the parameters; targets likewise, or as int32 classes.
@@ -437,50 +446,44 @@ def check_samples(params: Params, inputs: Any, targets: Any) -> tuple[Array, Arr
     _checks.require_finite("inputs", inputs)
     if targets.ndim == 2:
         _checks.require_finite("targets", targets)
+        if loss in (
+            losses.cross_entropy,
+            losses.sigmoid_cross_entropy,
+            losses.softmax_cross_entropy,
+        ):
+            _checks.require_range("targets", targets, 0, 1, "values")
         return inputs.astype(dtype), targets.astype(dtype)
     if not jnp.issubdtype(targets.dtype, jnp.integer):
         raise TypeError(f"targets: wanted integer classes for one axis, got dtype {targets.dtype}")
-    _checks.require_labels("targets", targets, metrics.class_count(outputs))
+    _checks.require_range(
+        "targets", targets, 0, metrics.class_count(outputs) - 1, "integer classes"
+    )
     return inputs.astype(dtype), targets.astype(jnp.int32)
 
 
-def check_weights(name: str, weights: Any, inputs: Array) -> Array:
-    """Returns sample weights as an array, refusing what is no weighting of the samples.
-
-    Args:
-        name: what messages call the argument.
-        weights: `(n,)`.
-        inputs: the samples, `(n, in)`.
-
-    Returns:
-        The weights in float32, or wider.
-
-    Raises:
-        ValueError: if the shape does not fit, or a concrete weight is negative or not finite, or
-            all are zero.
-        TypeError: if the dtype is not of real numbers.
-    """
-    weights = _checks.require_numeric(name, weights)
-    weights = weights.astype(jnp.promote_types(inputs.dtype, jnp.float32))
-    if weights.shape != inputs.shape[:1]:
-        raise ValueError(f"{name}: wanted shape {inputs.shape[:1]}, got {weights.shape}")
-    _checks.require_finite(name, weights)
-    if _checks.is_concrete(weights):
-        if bool(jnp.any(weights < 0)):
-            raise ValueError(f"{name}: wanted weights of at least 0, got {jnp.min(weights)}")
-        if not bool(jnp.any(weights > 0)):
-            raise ValueError(f"{name}: wanted a weight above 0, got zeros alone")
-    return weights
+def _require_state(state: TrainState, optimizer: optax.GradientTransformation) -> TrainState:
+    params = require_params(state.params)
+    wanted = jax.eval_shape(optimizer.init, params)
+    described = [
+        jax.tree.map(lambda leaf: (jnp.shape(leaf), jnp.result_type(leaf)), tree)
+        for tree in (wanted, state.opt_state)
+    ]
+    if described[0] != described[1]:
+        raise ValueError(
+            f"params: wanted a TrainState of this optimizer and network, whose opt_state is "
+            f"{described[0]}, got {described[1]}"
+        )
+    return TrainState(params, state.opt_state, jnp.asarray(state.epoch, jnp.int32))
 
 
-def _check_optimizer(optimizer: Any) -> None:
+def _require_optimizer(optimizer: Any) -> None:
     if not isinstance(optimizer, optax.GradientTransformation):
         raise TypeError(
             f"optimizer: wanted an optax.GradientTransformation, got {type(optimizer).__name__}"
         )
 
 
-def _check_loss(loss: Any, reduction: Any) -> None:
+def _require_loss(loss: Any, reduction: Any) -> None:
     if not callable(loss):
         raise TypeError(f"loss: wanted a function of logits and target, got {loss!r}")
     if reduction not in ("sum", "mean"):

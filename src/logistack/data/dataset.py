@@ -8,7 +8,8 @@ import numpy as np
 from jaxtyping import Float32, Int32
 from numpy.typing import NDArray
 
-from logistack.data.files import File, digest, import_extra, obtain, require_digest
+from logistack._checks import import_extra
+from logistack.data.files import File, digest, obtain, require_digest
 from logistack.data.readers import read_idx, read_semeion, read_usps
 
 
@@ -154,7 +155,7 @@ def _files(*files: File) -> Read:
 
 
 def _digits() -> Samples:
-    bundled = import_extra("sklearn.datasets").load_digits()
+    bundled = import_extra("sklearn.datasets", "data").load_digits()
     samples = bundled.data.astype(np.uint8), bundled.target.astype(np.int32)
     wanted = "fe61bc84cd6a594d5ed1b937b7d8f8f791d4091d2a9df91fe5d6066156a4db6e"
     require_digest(

@@ -1,13 +1,14 @@
 """The publishers' files: found in a folder, or downloaded into a cache, and checked either way."""
 
 import hashlib
-import importlib
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 from numpy.typing import NDArray
+
+from logistack._checks import import_extra
 
 Arrays: TypeAlias = tuple[NDArray[Any], ...]
 
@@ -50,7 +51,7 @@ def obtain(file: File) -> Arrays:
                 f"without LOGISTACK_DATA it is downloaded from {file.url}"
             )
         return _read_checked(file, path)
-    cache = Path(import_extra("pooch").os_cache("logistack"))
+    cache = Path(import_extra("pooch", "data").os_cache("logistack"))
     path = cache / file.path
     try:
         return _read_checked(file, path)
@@ -74,16 +75,6 @@ def digest(arrays: Arrays) -> str:
     return total.hexdigest()
 
 
-def import_extra(module: str) -> Any:
-    """Imports a package of the extra `data`, or says how to install it."""
-    try:
-        return importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            f"{module}: not installed; pip install 'logistack[data]'", name=error.name
-        ) from error
-
-
 def _read_checked(file: File, path: Path) -> Arrays:
     """The arrays of the file at `path`, which must have the digest wanted."""
     if not file.decoded:
@@ -96,7 +87,7 @@ def _read_checked(file: File, path: Path) -> Arrays:
 
 def _download(file: File, cache: Path) -> None:
     """Fetches a file into the cache, where it appears whole and right or not at all."""
-    pooch = import_extra("pooch")
+    pooch = import_extra("pooch", "data")
 
     # Pooch has this write to a temporary file, which it renames afterwards, or deletes if this
     # raises. Its own check of digests knows none of decoded arrays.

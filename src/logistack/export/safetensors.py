@@ -3,11 +3,10 @@
 import os
 from pathlib import Path
 
-import jax.numpy as jnp
 import numpy as np
 
 from logistack import _checks, _files
-from logistack.layers import Layer, Params, check_params
+from logistack.layers import Layer, Params, require_params
 
 
 def save(path: str | os.PathLike[str], params: Params) -> None:
@@ -34,7 +33,7 @@ def save(path: str | os.PathLike[str], params: Params) -> None:
 
     Source: https://huggingface.co/docs/safetensors, the format.
     """
-    check_params(params)
+    params = require_params(params)
     tensors = {
         f"layers.{index}.{part}": np.asarray(array)
         for index, layer in enumerate(params)
@@ -58,11 +57,11 @@ def load(path: str | os.PathLike[str]) -> Params:
         FileNotFoundError: if there is no such file.
         ModuleNotFoundError: if safetensors is not installed.
     """
-    library = _checks.import_extra("safetensors.numpy", "export")
-    error_type = _checks.import_extra("safetensors", "export").SafetensorError
+    library = _checks.import_extra("safetensors", "export")
     try:
-        tensors = library.load(Path(path).read_bytes())
-    except error_type as error:
+        with library.safe_open(Path(path), framework="numpy") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except library.SafetensorError as error:
         raise ValueError(f"path: wanted a safetensors file, but {path} is none: {error}") from error
     depth = len(tensors) // 2
     wanted = {f"layers.{index}.{part}" for index in range(depth) for part in Layer._fields}
@@ -72,8 +71,7 @@ def load(path: str | os.PathLike[str]) -> Params:
             f"{sorted(tensors)}"
         )
     params = tuple(
-        Layer(*(jnp.asarray(tensors[f"layers.{index}.{part}"]) for part in Layer._fields))
+        Layer(*(tensors[f"layers.{index}.{part}"] for part in Layer._fields))
         for index in range(depth)
     )
-    check_params(params, name=str(path))
-    return params
+    return require_params(params, name=str(path))

@@ -1,0 +1,225 @@
+"""How well does a stack of logistic units read handwritten digits, and how well a single layer?
+
+Trains a 256-…-10 network of logistic units on 16×16 images of digits, and beside it one logistic
+layer, 256-10, in the same way. Prints train and test error with the confusion matrix, and saves
+the parameters and figures.
+
+    python experiments/digits.py
+    python experiments/digits.py --data usps
+    python experiments/digits.py --data mnist --hidden 800 800
+"""
+
+import dataclasses
+import time
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import tyro
+from matplotlib.figure import Figure
+
+import logistack as ls
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Train a stack of logistic units, and one logistic layer beside it, to read digits."""
+
+    data: Literal["digits", "semeion", "usps", "mnist"] = "digits"
+    """Which images: 16×16 pixels, but for mnist's 28×28."""
+    hidden: tuple[int, ...] = (128, 64)
+    """Units of each hidden layer."""
+    epochs: int = 30
+    """How many times to go through the training images."""
+    batch_size: int = 32
+    """Images a step."""
+    learning_rate: float = 0.02
+    """Step size at the start; it falls to 0 along a cosine."""
+    seed: int = 0
+    """Seeds the initial weights, the shuffles, and the split where none is official."""
+    out: Path = Path("results/digits")
+    """Folder for the parameters and figures."""
+    progress: bool = True
+    """Show a bar with epoch, loss, accuracy and samples a second."""
+
+
+class Run(NamedTuple):
+    """One trained network: its parameters, history and test logits, one row a test image."""
+
+    params: ls.Params
+    history: ls.History
+    test_errors: np.ndarray
+    test_logits: np.ndarray
+    seconds: float
+
+
+class Result(NamedTuple):
+    """The data and both networks."""
+
+    train: ls.data.Dataset
+    test: ls.data.Dataset
+    stack: Run
+    single: Run
+
+
+def centre(pixels: np.ndarray) -> np.ndarray:
+    """Shifts pixels from 0 … 1 to −½ … ½, about which the initial weights are balanced."""
+    return pixels - np.float32(0.5)
+
+
+def make_optimizer(config: Config, samples: int) -> optax.GradientTransformation:
+    """SGD with momentum: the rate falls along a cosine, and gradients longer than 10 are cut."""
+    steps = config.epochs * -(-samples // config.batch_size)
+    return optax.chain(
+        optax.clip_by_global_norm(10.0),
+        optax.sgd(optax.cosine_decay_schedule(config.learning_rate, max(1, steps)), momentum=0.9),
+    )
+
+
+def train(
+    config: Config, sizes: tuple[int, ...], train: ls.data.Dataset, test: ls.data.Dataset
+) -> Run:
+    """Trains one network of these sizes, measuring its test error after every epoch."""
+    key = jax.random.key(config.seed)
+    optimizer = make_optimizer(config, len(train.labels))
+    test_inputs = jnp.asarray(centre(test.inputs))
+    test_errors: list[float] = []
+
+    @jax.jit
+    def predict(params: ls.Params, inputs: jax.Array) -> jax.Array:
+        return jax.vmap(ls.logits, in_axes=(None, 0))(params, inputs)
+
+    def measure(progress: ls.callbacks.Progress) -> None:
+        logits = predict(progress.result.params, test_inputs)
+        test_errors.append(float(ls.metrics.error_rate(logits, test.labels)))
+
+    start = time.perf_counter()
+    with ls.callbacks.progress_bar(
+        config.epochs, description="-".join(map(str, sizes)), disable=not config.progress
+    ) as show:
+        result = ls.callbacks.fit_with_callbacks(
+            key,
+            ls.init_params(key, sizes),
+            centre(train.inputs),
+            train.targets,
+            optimizer=optimizer,
+            epochs=config.epochs,
+            batch_size=min(config.batch_size, len(train.labels)),
+            callbacks=[measure, show],
+        )
+    seconds = time.perf_counter() - start
+    logits = np.asarray(predict(result.params, test_inputs))
+    return Run(result.params, result.history, np.array(test_errors), logits, seconds)
+
+
+def run(config: Config) -> Result:
+    """Trains the stack, and the single layer in the same way."""
+    name = "digits16" if config.data == "digits" else config.data
+    train_set, test_set = (
+        ls.data.load(name, split=split, seed=config.seed) for split in ("train", "test")
+    )
+    inputs, outputs = train_set.inputs.shape[1], train_set.targets.shape[1]
+    stack, single = (
+        train(config, (inputs, *hidden, outputs), train_set, test_set)
+        for hidden in (config.hidden, ())
+    )
+    return Result(train_set, test_set, stack, single)
+
+
+def name_of(run: Run) -> str:
+    """The sizes of the layers: 256-128-64-10."""
+    return "-".join(str(size) for size in sizes_of(run.params))
+
+
+def sizes_of(params: ls.Params) -> tuple[int, ...]:
+    """Inputs, then the units of each layer."""
+    return (params[0].weight.shape[1], *(layer.weight.shape[0] for layer in params))
+
+
+def plot(result: Result) -> dict[str, Figure]:
+    """Draws the curves, the confusion matrix, the misclassified digits and the first weights."""
+    test, stack = result.test, result.stack
+    predicted = np.asarray(ls.metrics.predicted_class(stack.test_logits))
+    wrong = np.flatnonzero(predicted != test.labels)[:60]
+    runs = {name_of(run): run for run in (stack, result.single)}
+    figures = {
+        "curves": ls.plots.training_curves(
+            {
+                "summed training loss (nats)": {
+                    name: np.asarray(run.history.loss) for name, run in runs.items()
+                },
+                "error (%)": {
+                    name: 100 * np.stack([1 - np.asarray(run.history.accuracy), run.test_errors])
+                    for name, run in runs.items()
+                },
+            },
+            log=["summed training loss (nats)"],
+        ),
+        "confusion": ls.plots.confusion_matrix(
+            np.asarray(ls.metrics.confusion_matrix(stack.test_logits, test.labels)),
+            classes=test.classes,
+        ),
+        "first_layer": ls.plots.weight_images(
+            np.asarray(stack.params[0].weight)[:64], test.image_shape
+        ),
+    }
+    if wrong.size:
+        figures["misclassified"] = ls.plots.image_grid(
+            test.inputs[wrong].reshape(-1, *test.image_shape),
+            [f"{test.classes[test.labels[i]]} → {test.classes[predicted[i]]}" for i in wrong],
+        )
+    return figures
+
+
+def report(result: Result) -> str:
+    """The errors of both networks and the confusion matrix of the stack, in words."""
+    train_set, test = result.train, result.test
+    lines = [
+        f"{test.name}: {len(train_set.labels):,} training and {len(test.labels):,} test images",
+        "",
+        f"{'network':<20}{'train error':>13}{'test error':>13}{'test wrong':>13}{'seconds':>10}",
+    ]
+    for run in (result.single, result.stack):
+        test_error = float(ls.metrics.error_rate(run.test_logits, test.labels))
+        lines.append(
+            f"{name_of(run):<20}{train_error(run, train_set):>13.2%}{test_error:>13.2%}"
+            f"{round(test_error * len(test.labels)):>13,}{run.seconds:>10.1f}"
+        )
+    matrix = ls.metrics.confusion_matrix(result.stack.test_logits, test.labels)
+    lines += [
+        "",
+        f"{name_of(result.stack)} on the test images: the true class down, predicted across",
+    ]
+    lines.append(" " * 4 + "".join(f"{name:>6}" for name in test.classes))
+    for name, row in zip(test.classes, np.asarray(matrix), strict=True):
+        lines.append(f"{name:>4}" + "".join(f"{count or '·':>6}" for count in row))
+    return "\n".join(lines)
+
+
+def train_error(run: Run, train_set: ls.data.Dataset) -> float:
+    """The error of the trained network over its training images."""
+    logits = jax.vmap(ls.logits, in_axes=(None, 0))(run.params, centre(train_set.inputs))
+    return float(ls.metrics.error_rate(logits, train_set.labels))
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Runs the experiment from the command line."""
+    config = tyro.cli(Config, args=arguments)
+    result = run(config)
+    print(report(result))
+    print()
+    for name, part in (("stack", result.stack), ("single_layer", result.single)):
+        path = config.out / f"{name}.safetensors"
+        ls.export.safetensors.save(path, part.params)
+        print(f"parameters  {path}")
+    for name, figure in plot(result).items():
+        path = config.out / f"{name}.png"
+        ls.plots.save(figure, path)
+        print(f"figure      {path}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""Annotations are promises: shapes, dtypes and types are checked at every call of a tour."""
+
+import os
+import subprocess
+import sys
+
+TOUR = """
+import jaxtyping
+
+rooms = [f"logistack.{room}" for room in ("layers", "network", "losses", "metrics", "training")]
+with jaxtyping.install_import_hook(rooms, "beartype.beartype"):
+    import logistack as ls
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import optax
+
+# Annotations are checked as a function is traced; what is not compiled costs little.
+trace = jax.eval_shape
+key = jax.random.key(0)
+inputs = jnp.linspace(-1.0, 1.0, 21).reshape(7, 3)
+labels = jnp.array([0, 1, 1, 0, 1, 0, 0])
+rows = jnp.eye(2)[labels]
+weights = jnp.linspace(0.0, 2.0, 7)
+
+for scheme in ("orthogonal", "glorot", "normal", "zeros"):
+    for dtype in (jnp.float32, jnp.bfloat16):
+        trace(functools.partial(ls.init_params, sizes=[3, 4, 2], scheme=scheme, dtype=dtype), key)
+plain = ls.init_params(key, (3, 4, 4, 2), scheme="zeros")
+deep = (plain[0], ls.Layer(jnp.zeros((5, 4, 4)), jnp.zeros((5, 4))), plain[2])
+half = ls.init_params(key, (3, 2), scheme="zeros", dtype=jnp.bfloat16)
+
+for params in (plain, deep, deep[:2], half):
+    for function in (ls.logits, ls.forward, ls.activations):
+        function(params, inputs[0])
+        trace(jax.vmap(function, (None, 0)), params, inputs)
+for layer in deep:
+    trace(ls.sigmoid_layer, layer, jnp.ones(layer.weight.shape[-1]))
+
+for loss in (ls.losses.cross_entropy, ls.losses.sigmoid_cross_entropy):
+    trace(loss, jnp.array([0.25, 0.75]), rows[0])
+for target in (rows[0], labels[0]):
+    trace(jax.value_and_grad(ls.losses.softmax_cross_entropy), jnp.array([0.25, 0.75]), target)
+
+for targets in (labels, rows):
+    trace(ls.metrics.accuracy, rows, targets)
+    trace(lambda z, targets: ls.metrics.error_rate(z, targets, weights=weights), rows, targets)
+    trace(ls.metrics.confusion_matrix, rows, targets)
+    trace(ls.metrics.target_class, targets)
+trace(ls.metrics.confusion_matrix, rows[:, :1], labels)
+trace(ls.metrics.predicted_class, rows)
+trace(ls.metrics.predicted_class, rows[0])
+
+adam = optax.adam(1e-2)
+classes = {"loss": ls.losses.softmax_cross_entropy, "targets": labels}
+for params in (plain, deep, half):
+    for data in ({"targets": rows}, classes):
+        total = functools.partial(ls.summed_loss, inputs=inputs, **data)
+        trace(jax.grad(lambda params, weights: total(params, weights=weights)), params, weights)
+        for batch_size in (None, 3):
+            run = functools.partial(
+                ls.fit, inputs=inputs, **data, optimizer=adam, epochs=2, batch_size=batch_size,
+                reduction="mean",
+            )
+            trace(lambda key, params: run(key, run(key, params).state), key, params)
+            trace(lambda w: run(key, params, sample_weight=w), weights)
+trace(jax.vmap(lambda rate: ls.fit(
+    key, plain, inputs, rows, optimizer=optax.sgd(rate), epochs=2, batch_size=2,
+)), jnp.ones(3))
+trace(ls.make_step(optax.lbfgs()), ls.init_state(plain, optax.lbfgs()), inputs, rows, weights)
+result = ls.fit(key, plain, inputs, rows, optimizer=optax.sgd(0.1), epochs=2, batch_size=3)
+_, seen = ls.make_step(optax.sgd(0.1))(result.state, inputs, rows)
+for record in (*result.params, *deep, result.history, seen):  # the hook passes by fields
+    for field, promise in type(record).__annotations__.items():
+        if not isinstance(getattr(record, field), promise):
+            raise SystemExit(f"{type(record).__name__}.{field} is no {promise}")
+
+wrong = {
+    "type": lambda: ls.init_params(key, 3),
+    "shape": lambda: ls.metrics.accuracy(rows, labels, weights=weights[:3]),
+    "dtype": lambda: ls.logits(plain, inputs[0].astype(complex)),
+}
+for name, call in wrong.items():
+    try:
+        call()
+    except jaxtyping.TypeCheckError:
+        continue
+    raise SystemExit(f"the hook let a wrong {name} pass: nothing was checked")
+print("every annotation held")
+"""
+
+
+def test_annotations_hold_over_a_tour_of_the_library():
+    done = subprocess.run(
+        [sys.executable, "-c", TOUR],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "JAX_PLATFORMS": "cpu"},
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert done.stdout.strip() == "every annotation held"
