@@ -151,12 +151,9 @@ def plot(result: Result) -> dict[str, Figure]:
                 "summed training loss (nats)": {
                     name: np.asarray(run.history.loss) for name, run in runs.items()
                 },
-                "error (%)": {
-                    name: 100 * np.stack([1 - np.asarray(run.history.accuracy), run.test_errors])
-                    for name, run in runs.items()
-                },
+                "error (%)": {name: percent_wrong(run) for name, run in runs.items()},
             },
-            log=["summed training loss (nats)"],
+            log=["summed training loss (nats)", "error (%)"],
         ),
         "confusion": ls.plots.confusion_matrix(
             np.asarray(ls.metrics.confusion_matrix(stack.test_logits, test.labels)),
@@ -172,6 +169,12 @@ def plot(result: Result) -> dict[str, Figure]:
             [f"{test.classes[test.labels[i]]} → {test.classes[predicted[i]]}" for i in wrong],
         )
     return figures
+
+
+def percent_wrong(run: Run) -> np.ndarray:
+    """Training and test error after every epoch, in percent; no number where none is wrong."""
+    errors = 100 * np.stack([1 - np.asarray(run.history.accuracy), run.test_errors])
+    return np.where(errors > 0, errors, np.nan)
 
 
 def report(result: Result) -> str:

@@ -104,6 +104,18 @@ def test_gradients_are_output_minus_target(z, target):
     np.testing.assert_allclose(slope, softmax * target.sum(dtype=float) - target, atol=1e-5)
 
 
+def test_derivatives_at_the_kinks_of_the_formula_are_those_of_sigma():
+    # |z| and max(z, 0) have no derivative at 0, where a network of zeros starts; the loss has all.
+    z = jnp.array([0.0, -0.0, 1.0, -30.0])
+    target = jnp.array([0.0, 1.0, 0.25, 0.0])
+    sigma = np.exp(log_sigmoid(z))
+    slope, target_slope = jax.grad(sigmoid_cross_entropy, argnums=(0, 1))(z, target)
+    np.testing.assert_allclose(slope, sigma - target, rtol=1e-5)
+    np.testing.assert_allclose(target_slope, -z, rtol=1e-5)
+    curvature = jax.hessian(sigmoid_cross_entropy)(z, target)
+    np.testing.assert_allclose(curvature, np.diag(sigma * (1 - sigma)), rtol=1e-5)
+
+
 @given(LOGITS, strategies.integers(0, 3))
 def test_a_class_is_its_one_hot_row(z, label):
     row = np.eye(4, dtype=np.float32)[label]

@@ -19,6 +19,10 @@ ARTICLE = (
 FUNCTIONS = (ls.logits, ls.forward, ls.activations)
 
 
+def every(params, x):
+    return [function(params, x) for function in FUNCTIONS]
+
+
 def draw(*sizes, seed=0, dtype=jnp.float32):
     """Layers of normal weights and biases, drawn by NumPy."""
     normal = np.random.default_rng(seed).standard_normal
@@ -68,33 +72,30 @@ class Variants(chex.TestCase):
         np.testing.assert_allclose(forward(ARTICLE, jnp.array([0.0, 0.0])), (0.51, 0.85), atol=5e-3)
 
     @chex.variants(with_jit=True, without_jit=True)
-    @parameterized.parameters((1, 1), (3, 2), (4, 7, 3), (2, 3, 5, 4, 1))
+    @parameterized.parameters((1, 1), (4, 7, 3), (2, 3, 5, 4, 1))
     def test_equals_numpy_in_float64(self, *sizes):
-        params, x = draw(*sizes), np.random.default_rng(1).standard_normal(sizes[0])
-        zs, outputs = reference(params, jnp.float32(x))
-        x = jnp.float32(x)
-        np.testing.assert_allclose(self.variant(ls.logits)(params, x), zs[-1], rtol=1e-5, atol=1e-6)
-        np.testing.assert_allclose(self.variant(ls.forward)(params, x), outputs[-1], rtol=1e-5)
-        given = self.variant(ls.activations)(params, x)
-        assert isinstance(given, tuple)
-        chex.assert_trees_all_close(given, tuple(map(np.float32, outputs)), rtol=1e-5)
+        params, x = draw(*sizes), np.float32(np.linspace(-2, 1.5, sizes[0]))
+        zs, wanted = reference(params, x)
+        logits, output, outputs = self.variant(every)(params, x)
+        np.testing.assert_allclose(logits, zs[-1], rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(output, wanted[-1], rtol=1e-5)
+        assert isinstance(outputs, tuple)
+        chex.assert_trees_all_close(outputs, tuple(map(np.float32, wanted)), rtol=1e-5)
 
     @chex.variants(with_jit=True, without_jit=True)
     @parameterized.parameters(*STACKED)
     def test_a_stack_equals_its_layers(self, where):
         x = jnp.array([0.5, -1.0, 2.0, 0.0])
-        for function in FUNCTIONS:
-            given, wanted = self.variant(function)(STACKED[where], x), function(FIVE, x)
-            chex.assert_trees_all_close(given, wanted, rtol=1e-6)
+        given = self.variant(every)(STACKED[where], x)
+        chex.assert_trees_all_close(given, every(FIVE, x), rtol=1e-6)
 
     @chex.variants(with_jit=True, without_jit=True)
     def test_samples_are_mapped_by_vmap(self):
         params, inputs = draw(4, 7, 3), jnp.linspace(-1.0, 1.0, 20).reshape(5, 4)
-        for function in FUNCTIONS:
-            mapped = self.variant(jax.vmap(function, in_axes=(None, 0)))(params, inputs)
-            for index, x in enumerate(inputs):
-                sample = jax.tree.map(lambda a, index=index: a[index], mapped)
-                chex.assert_trees_all_close(sample, function(params, x), rtol=1e-5)
+        mapped = self.variant(jax.vmap(every, in_axes=(None, 0)))(params, inputs)
+        for index, x in enumerate(inputs):
+            sample = jax.tree.map(lambda a, index=index: a[index], mapped)
+            chex.assert_trees_all_close(sample, every(params, x), rtol=1e-5)
 
 
 def test_float64_is_exact_to_float64(x64):
@@ -104,12 +105,11 @@ def test_float64_is_exact_to_float64(x64):
     np.testing.assert_allclose(ls.forward(params, x), outputs[-1], rtol=1e-13)
 
 
-@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16, jnp.float32])
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
 def test_outputs_have_the_dtype_of_the_parameters(dtype):
     params = (*draw(4, 4, dtype=dtype), stack(*draw(4, 4, 4, dtype=dtype)))
     x = jnp.array([1.0, -2.0, 0.1, 3.0])
-    assert {a.dtype for a in ls.activations(params, x)} == {jnp.dtype(dtype)}
-    assert ls.logits(params, x).dtype == ls.forward(params, x).dtype == dtype
+    assert {a.dtype for a in jax.tree.leaves(every(params, x))} == {jnp.dtype(dtype)}
     _, outputs = reference([*params[:1], *zip(*params[1], strict=True)], x)
     np.testing.assert_allclose(np.float64(ls.forward(params, x)), outputs[-1], atol=2e-2)
 
@@ -129,16 +129,14 @@ def test_outputs_have_the_dtype_of_the_parameters(dtype):
     ids=lambda x: f"{type(x).__name__} {getattr(x, 'dtype', '')}",
 )
 def test_samples_of_any_real_dtype_are_taken_to_that_of_the_parameters(x):
-    for function in FUNCTIONS:
-        chex.assert_trees_all_equal(function(ARTICLE, x), function(ARTICLE, jnp.array([1.0, 0.0])))
+    chex.assert_trees_all_equal(every(ARTICLE, x), every(ARTICLE, jnp.array([1.0, 0.0])))
 
 
 def test_parameters_of_numpy_are_parameters():
     for dtype in (np.float32, np.float64):
         params = jax.tree.map(lambda a, dtype=dtype: np.asarray(a, dtype), ARTICLE)
-        for function in FUNCTIONS:
-            given = function(params, np.array([1.0, -1.0]))
-            chex.assert_trees_all_close(given, function(ARTICLE, jnp.array([1.0, -1.0])))
+        x = np.array([1.0, -1.0])
+        chex.assert_trees_all_close(every(params, x), every(ARTICLE, jnp.float32(x)))
 
 
 def test_a_list_of_layers_is_a_network():
@@ -147,11 +145,9 @@ def test_a_list_of_layers_is_a_network():
 
 def test_samples_may_be_constants_of_a_trace():
     x = jnp.array([1.0, -1.0])
-    for function in FUNCTIONS:
-        given = jax.jit(lambda params, function=function: function(params, x))(ARTICLE)
-        chex.assert_trees_all_close(given, function(ARTICLE, x))
-        given = jax.jit(lambda x, function=function: function(ARTICLE, x))(x)
-        chex.assert_trees_all_close(given, function(ARTICLE, x))
+    wanted = every(ARTICLE, x)
+    chex.assert_trees_all_close(jax.jit(lambda params: every(params, x))(ARTICLE), wanted)
+    chex.assert_trees_all_close(jax.jit(lambda x: every(ARTICLE, x))(x), wanted)
 
 
 def test_saturated_networks_stay_finite_with_finite_gradients():

@@ -39,6 +39,7 @@ def train(optimizer=None, *, key=KEY, params=PARAMS, inputs=INPUTS, targets=TARG
 # Compiled once for all tests of equal shapes.
 summed_loss = jax.jit(ls.summed_loss, static_argnames="loss")
 loss_and_gradient = jax.jit(jax.value_and_grad(ls.summed_loss))
+order_of = jax.jit(epoch_order, static_argnums=2)
 
 
 def to_float64(tree):
@@ -103,7 +104,7 @@ def reference_fit(
     for epoch in range(epochs):
         order = np.arange(SAMPLES)
         if batch_size < SAMPLES:
-            order = np.asarray(epoch_order(key, epoch, SAMPLES))
+            order = np.asarray(order_of(key, epoch, SAMPLES))
         seen = np.zeros(2)
         for start in range(0, SAMPLES, batch_size):
             batch = order[start : start + batch_size]
@@ -173,16 +174,16 @@ def test_training_in_float32_equals_numpy_to_its_precision():
 # The order of the samples.
 
 
-@pytest.mark.parametrize("samples", [1, 2, 7, 8, 5000])
+@pytest.mark.parametrize("samples", [1, 2, 8, 5000])
 def test_an_epoch_takes_every_sample_once(samples):
-    order = jax.jit(epoch_order, static_argnums=2)(KEY, 3, samples)
+    order = order_of(KEY, 3, samples)
     assert order.dtype == jnp.int32
     np.testing.assert_array_equal(np.sort(order), np.arange(samples))
 
 
 def test_epochs_and_keys_have_their_own_order():
     orders = [
-        np.asarray(epoch_order(jax.random.key(seed), epoch, SAMPLES))
+        np.asarray(order_of(jax.random.key(seed), epoch, SAMPLES))
         for seed in (0, 1)
         for epoch in (0, 1)
     ]
@@ -261,11 +262,11 @@ def test_no_epochs_change_nothing():
 def test_a_run_continues_bit_for_bit(make, batch_size):
     whole = train(make(), epochs=6, batch_size=batch_size)
     half = train(make(), epochs=3, batch_size=batch_size)
-    rest = train(make(), epochs=3, batch_size=batch_size, params=half.state)
-    chex.assert_trees_all_equal(rest.params, whole.params)
-    chex.assert_trees_all_equal(rest.state, whole.state)
-    joined = jax.tree.map(lambda *rows: jnp.concatenate(rows), half.history, rest.history)
-    chex.assert_trees_all_equal(joined, whole.history)
+    # One epoch alone, which XLA may compile as no loop at all, and the rest.
+    for first, other in ((half, 3), (train(make(), epochs=1, batch_size=batch_size), 5)):
+        rest = train(make(), epochs=other, batch_size=batch_size, params=first.state)
+        joined = jax.tree.map(lambda *rows: np.concatenate(rows), first.history, rest.history)
+        chex.assert_trees_all_equal((*rest[:2], joined), tuple(whole))
     assert whole.state.epoch == 6
     chex.assert_trees_all_equal(whole.state.params, whole.params)
 
@@ -292,7 +293,7 @@ def test_a_loop_of_steps_is_fit():
     step = jax.jit(ls.make_step(optimizer))
     state, rows = ls.init_state(PARAMS, optimizer), []
     for epoch in range(3):
-        order = epoch_order(KEY, epoch, SAMPLES)
+        order = order_of(KEY, epoch, SAMPLES)
         batches = []
         for batch in (order[:3], order[3:6], order[6:]):
             state, seen = step(state, INPUTS[batch], TARGETS[batch])

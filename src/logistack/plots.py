@@ -428,6 +428,7 @@ def training_curves(
         raise ValueError(f"runs: wanted a run for each quantity, got {dict(runs)}")
     figure = _figure(0.4 + 2.9 * len(runs), 2.7)
     names = list(dict.fromkeys(name for panel in runs.values() for name in panel))
+    tested = {name for panel in runs.values() for name, rows in panel.items() if np.ndim(rows) == 2}
     for axes, (quantity, panel) in zip(_row(figure, len(runs)), runs.items(), strict=True):
         for name, values in panel.items():
             where, rows = f"runs[{quantity!r}][{name!r}]", np.asarray(values)
@@ -441,7 +442,7 @@ def training_curves(
                     color=PALETTE[names.index(name) % len(PALETTE)],
                     linestyle=dash,
                     linewidth=1.0 if len(row) <= 1000 else 0.6,
-                    label=name if len(rows) == 1 else f"{name}, {split}",
+                    label=f"{name}, {split}" if name in tested else name,
                 )
         axes.set(xlabel="epoch", ylabel=quantity, yscale="log" if quantity in log else "linear")
         axes.margins(x=0.02)
