@@ -59,6 +59,11 @@ class Workload(NamedTuple):
                 shapes.append((self.batch_size, fan_out, fan_in))  # gradient of the input
         return shapes
 
+    @property
+    def operations(self) -> int:
+        """The floating-point operations of these products."""
+        return sum(2 * math.prod(shape) for shape in self.products)
+
 
 WORKLOADS = {
     "small": Workload((2, 2, 1), samples=4, batch_size=4, epochs=5000),
@@ -308,8 +313,7 @@ def timed(train: Train) -> float:
 def matrix_rate(work: Workload) -> float:
     """Operations a second of this network's matrix products alone: NumPy's, or JAX's on a GPU."""
     shapes = work.products
-    operations = sum(2 * math.prod(shape) for shape in shapes)
-    repeats = min(1000, max(3, int(1e9 / operations)))
+    repeats = min(1000, max(3, int(1e9 / work.operations)))
     operands = [
         (np.ones((rows, inner), np.float32), np.ones((inner, columns), np.float32))
         for rows, inner, columns in shapes
@@ -328,7 +332,7 @@ def matrix_rate(work: Workload) -> float:
             jax.block_until_ready([[a @ b for a, b in placed] for _ in range(repeats)])
 
     run()
-    return operations * repeats / timed(run)
+    return work.operations * repeats / timed(run)
 
 
 def run(config: Config) -> Result:
@@ -362,10 +366,6 @@ def report(result: Result) -> str:
     for work, first, rounds, rates in result.values():
         own = rounds["logistack"]
         rate = statistics.median(rates)
-        operations = sum(2 * math.prod(shape) for shape in work.products) * work.steps
-        share = statistics.median(
-            operations / seconds / rate for seconds, rate in zip(own, rates, strict=True)
-        )
         lines += [
             "",
             f"{'-'.join(map(str, work.sizes))}, batch {work.batch_size}, {work.epochs:,} epochs of "
@@ -385,9 +385,15 @@ def report(result: Result) -> str:
                     f"{statistics.median(ratios):>13.1f}×  ({min(ratios):.1f} to {max(ratios):.1f})"
                 )
             lines.append(row)
+        if work.operations < 1e6:  # the rate would show what a call costs, not a product
+            continue
+        share = statistics.median(
+            work.operations * work.steps / seconds / rate
+            for seconds, rate in zip(own, rates, strict=True)
+        )
         lines.append(
-            f"matrix products of one step alone: {rate / 1e9:,.1f} GFLOP/s, of which logistack's "
-            f"whole step reaches {share:.0%}"
+            f"a step's matrix products alone: {rate / 1e9:,.1f} GFLOP/s; logistack's "
+            f"whole step: {share:.0%} of that"
         )
     return "\n".join(lines)
 
