@@ -2,9 +2,8 @@
 
 import os
 
-# Eight devices, and machine code that is not optimised: every program here runs for an instant, and
-# compiling them is most of the suite's time. What the environment says comes last, and wins.
-FLAGS = "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
+# Eight devices; what the environment says comes last, and wins.
+FLAGS = "--xla_force_host_platform_device_count=8"
 os.environ["XLA_FLAGS"] = f"{FLAGS} {os.environ.get('XLA_FLAGS', '')}"
 # Those devices are CPUs, whose float32 is that of the oracles. JAX_PLATFORMS=cuda tries a GPU.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -13,7 +12,7 @@ import jax  # noqa: E402
 import pytest  # noqa: E402
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
-jax.config.update("jax_numpy_dtype_promotion", "strict")
+# Dtypes are strict in a test of their own: Optax's Adam and schedules promote counts to floats.
 
 
 def pytest_configure(config):

@@ -38,7 +38,7 @@ def test_the_article_s_table_is_what_the_script_prints():
 def test_every_command_and_figure_named_is_there():
     root = pathlib.Path(__file__).parents[1]
     makefile = (root / "Makefile").read_text(encoding="utf-8")
-    for target in set(re.findall(r"`?\bmake ([a-z]+)", README)):
+    for target in set(re.findall(r"(?:^|`)make ([a-z]+)", README, re.MULTILINE)):
         assert f"\n{target}:" in makefile, target
     for path in re.findall(r"(?:\]\(|python )((?:experiments|src|docs)/[\w./-]+)", README):
         assert (root / path).is_file(), path

@@ -664,6 +664,27 @@ def test_one_output_tells_two_classes_apart():
 # Bad input.
 
 
+def test_nothing_of_our_own_promotes_a_dtype():
+    # Optax's Adam and schedules do, so that the suite as a whole cannot be strict.
+    with jax.numpy_dtype_promotion("strict"):
+        for dtype in (jnp.float32, jnp.bfloat16):
+            params = ls.init_params(KEY, (3, 4, 2), dtype=dtype)
+            for loss, targets in (
+                (sigmoid_cross_entropy, TARGETS),
+                (softmax_cross_entropy, LABELS),
+            ):
+                for options in ({}, {"sample_weight": WEIGHTS, "reduction": "mean"}):
+                    result = ls.fit(
+                        KEY, params, INPUTS, targets, optimizer=optax.sgd(0.1, momentum=0.9),
+                        epochs=2, batch_size=3, loss=loss, **options,
+                    )  # fmt: skip
+                    assert jnp.isfinite(result.history.loss).all()
+            ls.activations(params, INPUTS[0])
+            z = jax.vmap(ls.logits, (None, 0))(result.params, INPUTS)
+            ls.metrics.accuracy(z, LABELS, weights=WEIGHTS)
+            ls.metrics.confusion_matrix(z, TARGETS)
+
+
 def test_defaults():
     parameters = inspect.signature(ls.fit).parameters
     assert parameters["loss"].default is sigmoid_cross_entropy

@@ -76,9 +76,12 @@ def require_weights(name: str, weights: Any, samples: int) -> jax.Array:
         raise ValueError(f"{name}: wanted weights of at least 0, got {limits[0]}")
     if limits is not None and limits[1] == 0:
         raise ValueError(f"{name}: wanted a weight above 0, got zeros alone")
-    if not jnp.issubdtype(weights.dtype, jnp.floating):
-        return weights.astype(jnp.float32)
-    return weights.astype(jnp.promote_types(weights.dtype, jnp.float32))
+    return weights.astype(float32_or_wider(weights.dtype))
+
+
+def float32_or_wider(dtype: Any) -> Any:
+    """The dtype to work and to sum in: float64 for float64, else float32."""
+    return jnp.float64 if dtype == jnp.float64 else jnp.float32
 
 
 def require_key(name: str, key: Any) -> None:

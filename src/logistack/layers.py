@@ -196,7 +196,7 @@ def init_params(
     draw = SCHEMES[scheme]
     last = len(sizes) - 2
     # A bfloat16 network is drawn in float32: a QR decomposition has no half-precision version.
-    working = jnp.promote_types(dtype, jnp.float32)
+    working = _checks.float32_or_wider(dtype)
     layers = []
     for index, (fan_in, fan_out) in enumerate(itertools.pairwise(sizes)):
         layer = draw(

@@ -121,7 +121,7 @@ def _summed_loss(
     """The summed loss, and the logits of every sample."""
     logits = jax.vmap(apply_logits, in_axes=(None, 0))(params, inputs)
     # Half-precision sums over a data set would lose whole samples.
-    logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
+    logits = logits.astype(_checks.float32_or_wider(logits.dtype))
     each = jax.vmap(loss)(logits, targets)
     if each.shape != inputs.shape[:1]:
         raise ValueError(f"loss: wanted one scalar a sample, got shape {each.shape[1:]}")
