@@ -378,4 +378,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    ls.keep_compiled_programs()
     sys.exit(main())

@@ -10,12 +10,14 @@ the parameters and figures.
 """
 
 import dataclasses
+import hashlib
+import shutil
+import sys
 import time
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 import tyro
@@ -51,7 +53,6 @@ class Run(NamedTuple):
 
     params: ls.Params
     history: ls.History
-    test_errors: np.ndarray
     test_logits: np.ndarray
     seconds: float
 
@@ -82,37 +83,37 @@ def make_optimizer(config: Config, samples: int) -> optax.GradientTransformation
 def train(
     config: Config, sizes: tuple[int, ...], train: ls.data.Dataset, test: ls.data.Dataset
 ) -> Run:
-    """Trains one network of these sizes, measuring its test error after every epoch."""
+    """Trains one network of these sizes, measuring its test error after every epoch.
+
+    A run that is interrupted goes on from its checkpoint when the same command is given again.
+    """
     key = jax.random.key(config.seed)
-    optimizer = make_optimizer(config, len(train.labels))
-    test_inputs = jnp.asarray(centre(test.inputs))
-    test_errors: list[float] = []
-
-    @jax.jit
-    def predict(params: ls.Params, inputs: jax.Array) -> jax.Array:
-        return jax.vmap(ls.logits, in_axes=(None, 0))(params, inputs)
-
-    def measure(progress: ls.callbacks.Progress) -> None:
-        logits = predict(progress.result.params, test_inputs)
-        test_errors.append(float(ls.metrics.error_rate(logits, test.labels)))
-
+    name = "-".join(map(str, sizes))
+    settings = dataclasses.replace(config, out=Path(), progress=False)
+    digest = hashlib.sha256(repr(settings).encode()).hexdigest()[:8]
+    checkpoint = config.out / f"unfinished-{name}-{digest}"
     start = time.perf_counter()
     with ls.callbacks.progress_bar(
-        config.epochs, description="-".join(map(str, sizes)), disable=not config.progress
+        config.epochs, description=name, disable=not config.progress
     ) as show:
-        result = ls.callbacks.fit_with_callbacks(
+        result = ls.fit_with_callbacks(
             key,
             ls.init_params(key, sizes),
             centre(train.inputs),
             train.targets,
-            optimizer=optimizer,
+            optimizer=make_optimizer(config, len(train.labels)),
             epochs=config.epochs,
             batch_size=min(config.batch_size, len(train.labels)),
-            callbacks=[measure, show],
+            validation=(centre(test.inputs), test.targets),
+            callbacks=[show],
+            checkpoint_path=checkpoint,
         )
     seconds = time.perf_counter() - start
-    logits = np.asarray(predict(result.params, test_inputs))
-    return Run(result.params, result.history, np.array(test_errors), logits, seconds)
+    shutil.rmtree(checkpoint, ignore_errors=True)
+    # Those of the last epoch, not the best ones: the test images must not choose.
+    params = result.state.params
+    logits = jax.vmap(ls.logits, in_axes=(None, 0))(params, centre(test.inputs))
+    return Run(params, result.history, np.asarray(logits), seconds)
 
 
 def run(config: Config) -> Result:
@@ -173,7 +174,8 @@ def plot(result: Result) -> dict[str, Figure]:
 
 def percent_wrong(run: Run) -> np.ndarray:
     """Training and test error after every epoch, in percent; no number where none is wrong."""
-    errors = 100 * np.stack([1 - np.asarray(run.history.accuracy), run.test_errors])
+    history = run.history
+    errors = 100 * (1 - np.stack([history.accuracy, history.validation_accuracy]))
     return np.where(errors > 0, errors, np.nan)
 
 
@@ -211,7 +213,10 @@ def train_error(run: Run, train_set: ls.data.Dataset) -> float:
 def main(arguments: list[str] | None = None) -> None:
     """Runs the experiment from the command line."""
     config = tyro.cli(Config, args=arguments)
-    result = run(config)
+    try:
+        result = run(config)
+    except ls.Interrupted as stop:
+        sys.exit(f"\n{stop}")
     print(report(result))
     print()
     for name, part in (("stack", result.stack), ("single_layer", result.single)):
@@ -225,4 +230,5 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
+    ls.keep_compiled_programs()
     main()

@@ -8,8 +8,11 @@ TOUR = """
 import jaxtyping
 
 rooms = [f"logistack.{room}" for room in ("layers", "network", "losses", "metrics", "training")]
-with jaxtyping.install_import_hook(rooms, "beartype.beartype"):
+with jaxtyping.install_import_hook([*rooms, "logistack.loops"], "beartype.beartype"):
     import logistack as ls
+
+    for name in ls.__all__:  # a room is imported when it is first used
+        getattr(ls, name)
 
 import functools
 
@@ -70,10 +73,39 @@ trace(jax.vmap(lambda rate: ls.fit(
     key, plain, inputs, rows, optimizer=optax.sgd(rate), epochs=2, batch_size=2,
 )), jnp.ones(3))
 trace(ls.make_step(optax.lbfgs()), ls.init_state(plain, optax.lbfgs()), inputs, rows, weights)
+careful = functools.partial(
+    ls.fit, key, inputs=inputs, optimizer=optax.sgd, epochs=2, batch_size=3,
+    hyperparams={"learning_rate": 0.1}, sample_weight=weights, class_weight=jnp.ones(2),
+    patience=1, min_delta=0.1, dropout=(0.1, 0.5), label_smoothing=0.1, ema_decay=0.9,
+)
+for params in (plain, deep, half):
+    for targets, loss in (
+        (rows, ls.losses.sigmoid_cross_entropy), (labels, ls.losses.softmax_cross_entropy)
+    ):
+        for validation in (weights, (inputs, targets), (inputs, targets, weights)):
+            train = functools.partial(careful, targets=targets, loss=loss, validation=validation)
+            trace(train, params)
+            trace(functools.partial(train, compute_dtype=jnp.bfloat16, reduction="mean"), params)
 result = ls.fit(key, plain, inputs, rows, optimizer=optax.sgd(0.1), epochs=2, batch_size=3)
+for targets, loss in (
+    (rows, ls.losses.sigmoid_cross_entropy), (labels, ls.losses.softmax_cross_entropy)
+):
+    ls.fit_stream(
+        key, plain, [(inputs, targets), (inputs[:3], targets[:3], weights[1:4])], epochs=2,
+        optimizer=optax.sgd(0.1), loss=loss, validation=(inputs, targets), ema_decay=0.9,
+        class_weight=jnp.ones(2), dropout=0.5,
+    )
+result = ls.fit_with_callbacks(
+    key, plain, inputs, rows, optimizer=optax.sgd(0.1), epochs=2, validation=(inputs, rows),
+    patience=3, ema_decay=0.9,
+)
+ls.diagnose(result.history)
 _, seen = ls.make_step(optax.sgd(0.1))(result.state, inputs, rows)
-for record in (*result.params, *deep, result.history, seen):  # the hook passes by fields
+records = (*result.params, *deep, result.history, result.state, result.state.best, seen)
+for record in records:  # the hook passes by fields
     for field, promise in type(record).__annotations__.items():
+        if field in ("params", "opt_state"):  # whose types are no classes
+            continue
         if not isinstance(getattr(record, field), promise):
             raise SystemExit(f"{type(record).__name__}.{field} is no {promise}")
 

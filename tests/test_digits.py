@@ -19,9 +19,9 @@ def result():
 def test_trains_the_stack_and_the_single_layer_on_the_article_s_256_pixels(result):
     assert [digits.name_of(run) for run in (result.stack, result.single)] == ["256-16-10", "256-10"]
     for run in (result.stack, result.single):
-        assert run.history.loss.shape == run.test_errors.shape == (4,)
+        assert run.history.loss.shape == run.history.validation_loss.shape == (4,)
         assert run.history.loss[-1] < run.history.loss[0] / 2
-        assert run.test_errors[-1] < 0.2
+        assert run.history.validation_accuracy[-1] > 0.8
 
 
 def test_reports_the_errors_that_the_logits_have(result):

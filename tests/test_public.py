@@ -31,12 +31,28 @@ CONTRACT = {
     "metrics.error_rate": ["logits", "targets", "weights"],
     "metrics.confusion_matrix": ["logits", "targets"],
     "summed_loss": ["params", "inputs", "targets", "loss", "weights"],
-    "init_state": ["params", "optimizer"],
-    "make_step": ["optimizer", "loss", "reduction"],
+    "init_state": ["params", "optimizer", "ema_decay"],
+    "make_step": [
+        "optimizer", "loss", "reduction", "class_weight", "label_smoothing", "dropout",
+        "ema_decay", "compute_dtype",
+    ],
     "fit": [
         "key", "params", "inputs", "targets", "optimizer", "epochs", "batch_size", "loss",
-        "reduction", "sample_weight",
+        "reduction", "sample_weight", "class_weight", "validation", "patience", "min_delta",
+        "dropout", "label_smoothing", "ema_decay", "hyperparams", "compute_dtype",
     ],
+    "fit_with_callbacks": [
+        "key", "params", "inputs", "targets", "optimizer", "epochs", "callbacks", "every",
+        "checkpoint_path", "save_every",
+    ],
+    "fit_stream": [
+        "key", "params", "batches", "optimizer", "epochs", "steps_per_epoch", "loss", "reduction",
+        "validation", "compute_dtype", "callbacks", "checkpoint_path", "save_every",
+    ],
+    "checkpoint.save": ["path", "state", "notes", "keep"],
+    "checkpoint.restore": ["path", "like", "version"],
+    "checkpoint.resume": ["path", "like"],
+    "diagnose": ["history"],
     "FitResult": ["params", "state", "history"],
 }  # fmt: skip
 KEY = jax.random.key(0)
@@ -59,7 +75,7 @@ def find(name):
 def test_the_contract_is_kept(name):
     parameters = inspect.signature(find(name)).parameters
     assert set(CONTRACT[name]) <= parameters.keys()
-    positional = [p.name for p in parameters.values() if p.kind is not p.KEYWORD_ONLY]
+    positional = [p.name for p in parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD]
     assert positional == CONTRACT[name][: len(positional)]
 
 

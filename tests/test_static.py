@@ -269,3 +269,19 @@ def test_a_traced_object_of_a_method_is_noticed():
         return value
 
     jax.jit(run)(1.0)
+
+
+def test_a_schedule_that_rebinds_what_it_captured_stays_itself():
+    # At its first call Optax's cosine schedule turns its captured number of steps into a float.
+    optimizer = optax.sgd(optax.cosine_decay_schedule(0.1, 10))
+    before = Static(optimizer)
+    optimizer.update(jnp.ones(1), optimizer.init(jnp.ones(1)))
+    assert Static(optimizer) == before
+    assert Static(optax.sgd(optax.cosine_decay_schedule(0.1, 11))) != before
+
+
+def test_a_captured_integer_is_no_float():
+    def power(exponent):
+        return lambda x: x**exponent
+
+    assert Static(power(2)) != Static(power(2.0))

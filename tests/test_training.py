@@ -301,9 +301,14 @@ def test_a_loop_of_steps_is_fit():
         rows.append(ls.BatchSums(*map(sum, zip(*batches, strict=True))))
     result = train(optimizer, batch_size=3)
     chex.assert_trees_all_close(result.params, state.params, rtol=1e-5, atol=1e-6)
-    for row, loss, accuracy in zip(rows, *result.history, strict=True):
+    history = result.history
+    for epoch, row in enumerate(rows):
         assert row.weight == SAMPLES
-        np.testing.assert_allclose((loss, accuracy), (row.loss, row.correct / SAMPLES), rtol=1e-5)
+        np.testing.assert_allclose(history.loss[epoch], row.loss, rtol=1e-5)
+        np.testing.assert_allclose(history.accuracy[epoch], row.correct / SAMPLES, rtol=1e-5)
+        np.testing.assert_allclose(history.saturated[epoch], row.saturated / SAMPLES, rtol=1e-5)
+        norm = jnp.sqrt(row.gradient_square / 3)  # of three batches
+        np.testing.assert_allclose(history.gradient_norm[epoch], norm, rtol=1e-5)
 
 
 def test_what_a_step_saw_adds_up():
@@ -314,9 +319,15 @@ def test_what_a_step_saw_adds_up():
         for part in (slice(None), slice(4), slice(4, None))
     )
     assert after.epoch == state.epoch
-    parts = [seen for _, seen in parts]
-    chex.assert_trees_all_close(ls.BatchSums(*map(sum, zip(*parts, strict=True))), whole, rtol=1e-6)
+    # All but the gradient's square is a sum over samples, whatever the batch.
+    *sums, gradient_square = zip(*(seen for _, seen in parts), strict=True)
+    chex.assert_trees_all_close(tuple(map(sum, sums)), whole[:-1], rtol=1e-6)
     np.testing.assert_allclose(whole.weight, WEIGHTS.sum())
+    np.testing.assert_allclose(whole.target, WEIGHTS @ TARGETS)
+    gradient = loss_and_gradient(PARAMS, INPUTS, TARGETS, weights=WEIGHTS)[1]
+    squares = [sum((part**2).sum() for part in layer) for layer in gradient]
+    np.testing.assert_allclose(whole.gradient_square, squares, rtol=1e-5)
+    assert (abs(sum(gradient_square) - whole.gradient_square) > 0.1).all()
 
 
 # The summed loss.

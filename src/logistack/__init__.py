@@ -9,42 +9,10 @@
 
 from importlib.metadata import version
 
-from logistack import callbacks, data, export, losses, metrics, plots
-from logistack.layers import Layer, Params, init_params, sigmoid_layer
-from logistack.network import activations, forward, logits
-from logistack.training import (
-    BatchSums,
-    FitResult,
-    History,
-    TrainState,
-    fit,
-    init_state,
-    make_step,
-    summed_loss,
-)
+import lazy_loader
+
+# A room is imported when it is first used: Optax alone takes longer than all of logistack. What
+# is public stands in __init__.pyi.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 
 __version__ = version("logistack")
-
-__all__ = [
-    "BatchSums",
-    "FitResult",
-    "History",
-    "Layer",
-    "Params",
-    "TrainState",
-    "activations",
-    "callbacks",
-    "data",
-    "export",
-    "fit",
-    "forward",
-    "init_params",
-    "init_state",
-    "logits",
-    "losses",
-    "make_step",
-    "metrics",
-    "plots",
-    "sigmoid_layer",
-    "summed_loss",
-]

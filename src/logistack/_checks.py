@@ -12,6 +12,11 @@ import numpy as np
 
 def require_numeric(name: str, array: Any) -> jax.Array:
     """Returns `array` as a JAX array, refusing what is not real numbers."""
+    return on_device(require_numbers(name, array))
+
+
+def require_numbers(name: str, array: Any) -> jax.Array | np.ndarray:
+    """Returns a JAX array, or a NumPy one of a dtype that JAX has, refusing what is not real."""
     if isinstance(array, jax.Array):
         _require_real(name, array.dtype)
         return array
@@ -21,13 +26,21 @@ def require_numeric(name: str, array: Any) -> jax.Array:
         raise ValueError(f"{name}: wanted an array of numbers, got {error}") from error
     _require_real(name, array.dtype)
     dtype = jax.dtypes.canonicalize_dtype(array.dtype)
-    if array.size and np.issubdtype(dtype, np.integer):
+    if array.size and array.dtype != dtype and np.issubdtype(dtype, np.integer):
         # JAX keeps the low 32 bits of a 64-bit integer: class 2³² would be class 0.
         low, high, limits = array.min(), array.max(), np.iinfo(dtype)
         if low < limits.min or high > limits.max:
             raise ValueError(f"{name}: wanted integers that {dtype} holds, got {low} to {high}")
     with np.errstate(over="ignore"):  # to ±inf, which is then refused as what it is
-        return jnp.asarray(array.astype(dtype))
+        return array.astype(dtype, copy=False)
+
+
+def on_device(array: jax.Array | np.ndarray) -> jax.Array:
+    """The JAX array, concrete also within a trace, so that its values can be checked."""
+    if isinstance(array, jax.Array):
+        return array
+    with jax.ensure_compile_time_eval():
+        return jnp.asarray(array)
 
 
 def _require_real(name: str, dtype: Any) -> None:
@@ -37,15 +50,18 @@ def _require_real(name: str, dtype: Any) -> None:
         raise TypeError(f"{name}: wanted an array of real numbers, got dtype {dtype}")
 
 
-def range_of(array: jax.Array) -> tuple[Any, Any] | None:
+def range_of(array: jax.Array | np.ndarray) -> tuple[Any, Any] | None:
     """The smallest and largest value of an array, or None if it is being traced or empty."""
     if isinstance(array, jax.core.Tracer) or array.size == 0:
         return None
+    if isinstance(array, np.ndarray):
+        plain = array if array.dtype.kind in "biuf" else array.astype(np.float32)  # bfloat16
+        return plain.min().item(), plain.max().item()
     with jax.ensure_compile_time_eval():  # a constant of a trace has its values, too
         return jnp.min(array).item(), jnp.max(array).item()
 
 
-def require_finite(name: str, array: jax.Array) -> None:
+def require_finite(name: str, array: jax.Array | np.ndarray) -> None:
     """Refuses NaN and ±inf in a concrete array."""
     # Two reductions find out, and a NaN is its own smallest and largest value.
     limits = range_of(array)
@@ -56,7 +72,7 @@ def require_finite(name: str, array: jax.Array) -> None:
     raise ValueError(f"{name}: wanted finite values, got {bad} NaN or ±inf of {array.size}")
 
 
-def require_range(name: str, array: jax.Array, low: int, high: int, kind: str) -> None:
+def require_range(name: str, array: jax.Array | np.ndarray, low: int, high: int, kind: str) -> None:
     """Refuses a concrete value outside low … high; `kind` says what the values are."""
     limits = range_of(array)
     if limits is None or (low <= limits[0] and limits[1] <= high):  # false for NaN
@@ -84,8 +100,8 @@ def float32_or_wider(dtype: Any) -> Any:
     return jnp.float64 if dtype == jnp.float64 else jnp.float32
 
 
-def require_key(name: str, key: Any) -> None:
-    """Refuses what is not one JAX random key, of the new kind or the old."""
+def require_key(name: str, key: Any) -> jax.Array:
+    """Returns one JAX random key, of the new kind or the old, refusing what is none."""
     if not isinstance(key, jax.Array):
         raise TypeError(f"{name}: wanted a JAX random key, as from jax.random.key, got {key!r}")
     if jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
@@ -93,6 +109,20 @@ def require_key(name: str, key: Any) -> None:
             raise ValueError(f"{name}: wanted one JAX random key, got {key.shape} of them")
     elif key.dtype != jnp.uint32 or key.ndim != 1:
         raise TypeError(f"{name}: wanted a JAX random key, got {key.dtype} of shape {key.shape}")
+    return key
+
+
+def require_share(name: str, share: Any) -> jax.Array | None:
+    """Returns a scalar from 0 to below 1, or None for a concrete 0, which asks for nothing."""
+    if share is None:
+        return None
+    share = require_numeric(name, share)
+    if share.ndim:
+        raise ValueError(f"{name}: wanted a scalar, got shape {share.shape}")
+    limits = range_of(share)
+    if limits is not None and not 0 <= limits[0] < 1:
+        raise ValueError(f"{name}: wanted at least 0 and below 1, got {limits[0]}")
+    return None if limits == (0, 0) else share.astype(float32_or_wider(share.dtype))
 
 
 def require_count(name: str, count: Any, *, low: int, high: int | None = None) -> int:

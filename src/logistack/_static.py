@@ -1,5 +1,6 @@
 """Functions as compile-time constants, compared by what they compute rather than by identity."""
 
+import dis
 import functools
 import hashlib
 import types
@@ -54,7 +55,7 @@ class Static(Generic[T]):
 
         match value:
             case types.FunctionType():
-                captured = inside(*map(_contents, value.__closure__ or ()))
+                captured = inside(*_captured(value))
                 named = [
                     (name, *inside(value.__globals__[name]))
                     for name in sorted(set(_names(value.__code__)) & value.__globals__.keys())
@@ -101,8 +102,21 @@ def _names(code: types.CodeType) -> Iterator[str]:
             yield from _names(constant)
 
 
-def _contents(cell: types.CellType) -> Any:
-    try:
-        return cell.cell_contents
-    except ValueError:  # a name that is not bound yet
-        return cell
+def _captured(function: types.FunctionType) -> Iterator[Any]:
+    """What a function captured, in order."""
+    code = function.__code__
+    for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
+        try:
+            content = cell.cell_contents
+        except ValueError:  # a name that is not bound yet
+            content = cell
+        # Optax's cosine schedule makes its number of steps a float at its first call.
+        changes = type(content) is int and name in _rebound(code)
+        yield float(content) if changes else content
+
+
+@functools.cache
+def _rebound(code: types.CodeType) -> frozenset[str]:
+    """The captured names that a function binds anew when it is called."""
+    stored = {step.argval for step in dis.get_instructions(code) if step.opname == "STORE_DEREF"}
+    return frozenset(stored & set(code.co_freevars))

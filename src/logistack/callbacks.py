@@ -1,17 +1,16 @@
-"""Host work around a training run: chunks of epochs, and what is told between them."""
+"""What is told between epochs: one small protocol, and the callbacks that come with it."""
 
 import contextlib
-import time
-from collections.abc import Callable, Iterator, Sequence
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
-import jax
-import jax.numpy as jnp
-from jaxtyping import ArrayLike, Int, PRNGKeyArray, Real
+import numpy as np
 
 from logistack import _checks
-from logistack.layers import Params
-from logistack.training import FitResult, TrainState, fit
+from logistack.training import FitResult
 
 
 class Progress(NamedTuple):
@@ -19,7 +18,7 @@ class Progress(NamedTuple):
 
     Attributes:
         result: the parameters and state now, and the chunk's own rows of history.
-        epochs_done: how many epochs of this run lie behind.
+        epochs_done: how many epochs of this run lie behind, those before it resumed among them.
         samples_per_second: the rate of the chunk, compilation included if it was the first.
     """
 
@@ -31,71 +30,109 @@ class Progress(NamedTuple):
 Callback: TypeAlias = Callable[[Progress], None]
 
 
-def fit_with_callbacks(
-    key: PRNGKeyArray,
-    params: Params | TrainState,
-    inputs: Real[ArrayLike, "n in"],
-    targets: Real[ArrayLike, "n out"] | Int[ArrayLike, " n"],
-    *,
-    epochs: int,
-    callbacks: Sequence[Callback],
-    every: int = 1,
-    **options: Any,
-) -> FitResult:
-    """Runs `fit` in chunks of epochs and calls back after each; the result is `fit`'s, bit for bit.
+def rows_of(progress: Progress) -> list[dict[str, Any]]:
+    """Returns a chunk's rows of history as plain numbers, one dictionary an epoch.
 
     Args:
-        key: a JAX random key.
-        params: the parameters to start from, or the `TrainState` to continue from.
-        inputs: samples, `(n, in)`.
-        targets: rows `(n, out)`, or integer classes `(n,)`.
-        epochs: how many times to go through the samples, 0 or more.
-        callbacks: functions of one `Progress`, called in order.
-        every: how many epochs a chunk has; the last may have fewer.
-        options: the other keyword arguments of `fit`.
+        progress: what a callback is given.
 
     Returns:
-        A `FitResult` with the history of all epochs.
+        For each epoch its number in the run, counted from 1, and every measure of `History` that
+        the run has: a number, or a list of one a layer.
+    """
+    measures = {
+        name: np.asarray(values)
+        for name, values in progress.result.history._asdict().items()
+        if values is not None
+    }
+    count = len(measures["loss"])
+    return [
+        {
+            "epoch": progress.epochs_done - count + 1 + row,
+            **{name: values[row].tolist() for name, values in measures.items()},
+        }
+        for row in range(count)
+    ]
+
+
+@contextlib.contextmanager
+def json_lines(path: str | os.PathLike[str]) -> Iterator[Callback]:
+    """Appends a line of JSON to a file for every epoch, as it comes.
+
+    Each line is an object with `epoch`, `samples_per_second` and the measures of `History`; JSON
+    has no number for NaN and ±∞, which become null. A run that is killed and resumed writes the
+    epochs since its last checkpoint again: the later line holds.
+
+    Args:
+        path: the file; it and its folder are made if they are not there.
+
+    Yields:
+        The callback.
+
+    >>> import tempfile, jax, jax.numpy as jnp, optax, logistack as ls
+    >>> x, y = jnp.eye(2), jnp.eye(2)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with json_lines(f"{folder}/log.jsonl") as log:
+    ...         result = ls.fit_with_callbacks(
+    ...             jax.random.key(0), ls.init_params(jax.random.key(0), (2, 2)), x, y,
+    ...             optimizer=optax.sgd(0.1), epochs=2, callbacks=[log],
+    ...         )
+    ...     lines = list(map(json.loads, Path(folder, "log.jsonl").read_text().splitlines()))
+    >>> [line["epoch"] for line in lines], sorted(lines[0])[:3]
+    ([1, 2], ['accuracy', 'epoch', 'gradient_norm'])
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+b") as file:
+        if file.tell():
+            file.seek(-1, os.SEEK_END)
+            if file.read() != b"\n":  # a line cut off by the end of its process
+                file.write(b"\n")
+
+        def log(progress: Progress) -> None:
+            for row in rows_of(progress):
+                row["samples_per_second"] = progress.samples_per_second
+                file.write(json.dumps(_without_nan(row), allow_nan=False).encode() + b"\n")
+            file.flush()
+
+        yield log
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _without_nan(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_without_nan(part) for part in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+@contextlib.contextmanager
+def tensorboard(folder: str | os.PathLike[str]) -> Iterator[Callback]:
+    """Writes every measure of every epoch where TensorBoard shows it, by tensorboardX.
+
+    Args:
+        folder: the log directory of this run.
+
+    Yields:
+        The callback.
 
     Raises:
-        ValueError: if `every` is below 1, and whatever `fit` raises.
-        TypeError: if `every` is not an integer, and whatever `fit` raises.
-
-    >>> import jax, jax.numpy as jnp, optax
-    >>> from logistack.layers import init_params
-    >>> start = init_params(jax.random.key(0), (2, 1))
-    >>> x, y = jnp.eye(2), jnp.array([[0.0], [1.0]])
-    >>> told = []
-    >>> tell = lambda progress: told.append(progress.epochs_done)
-    >>> result = fit_with_callbacks(
-    ...     jax.random.key(1), start, x, y, epochs=5, callbacks=[tell], every=2,
-    ...     optimizer=optax.sgd(0.1),
-    ... )
-    >>> told, result.history.loss.shape
-    ([2, 4, 5], (5,))
+        ModuleNotFoundError: if tensorboardX is not installed.
     """
-    every = _checks.require_count("every", every, low=1)
-    epochs = _checks.require_count("epochs", epochs, low=0)
-    # Once on the device here, rather than once a chunk in `fit`.
-    inputs, targets = (
-        _checks.require_numeric(name, array)
-        for name, array in (("inputs", inputs), ("targets", targets))
-    )
-    result = fit(key, params, inputs, targets, epochs=0, **options)
-    rows = [result.history]
-    done = 0
-    while done < epochs:
-        chunk = min(every, epochs - done)
-        start = time.perf_counter()
-        result = fit(key, result.state, inputs, targets, epochs=chunk, **options)
-        jax.block_until_ready(result)
-        seconds = time.perf_counter() - start
-        done += chunk
-        rows.append(result.history)
-        for callback in callbacks:
-            callback(Progress(result, done, chunk * inputs.shape[0] / seconds))
-    history = jax.tree.map(lambda *parts: jnp.concatenate(parts), *rows)
-    return result._replace(history=history)
+    writer = _checks.import_extra("tensorboardX", "tensorboard").SummaryWriter(os.fspath(folder))
+
+    def log(progress: Progress) -> None:
+        for row in rows_of(progress):
+            epoch = row.pop("epoch")
+            for name, value in row.items():
+                layers = value if isinstance(value, list) else [value]
+                for layer, number in enumerate(layers, start=1):
+                    tag = f"{name}/layer {layer}" if isinstance(value, list) else name
+                    writer.add_scalar(tag, number, epoch)
+        writer.flush()
+
+    with contextlib.closing(writer):
+        yield log
 
 
 @contextlib.contextmanager

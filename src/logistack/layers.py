@@ -30,11 +30,17 @@ class Layer(NamedTuple):
 
 
 Params: TypeAlias = tuple[Layer, ...]
+Product: TypeAlias = Callable[[Array, Array], Array]
 
 
 def is_stack(layer: Layer) -> bool:
     """Whether `layer` is a stack of equal layers, that is, has a leading depth axis."""
     return layer.weight.ndim == 3
+
+
+def depth_of(layer: Layer) -> int:
+    """How many layers `layer` stands for."""
+    return layer.weight.shape[0] if is_stack(layer) else 1
 
 
 def sigmoid_layer(layer: Layer, a: Real[ArrayLike, " in"]) -> Float[Array, " out"]:
@@ -70,9 +76,11 @@ def apply_sigmoid(layer: Layer, a: Float[Array, " in"]) -> Float[Array, " out"]:
     return jax.nn.sigmoid(affine(layer, a))
 
 
-def affine(layer: Layer, a: Float[Array, " in"]) -> Float[Array, " out"]:
+def affine(
+    layer: Layer, a: Float[Array, " in"], product: Product = jnp.matmul
+) -> Float[Array, " out"]:
     """The pre-activations W a + b of one layer."""
-    return layer.weight @ a + layer.bias
+    return product(layer.weight, a) + layer.bias
 
 
 def require_params(params: Any, *, name: str = "params") -> Params:

@@ -1,19 +1,24 @@
 """The network as a function: one sample in, one output out."""
 
-from typing import Any
+import itertools
+from collections.abc import Callable
+from typing import TypeAlias
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Real
 
 from logistack.layers import (
     Layer,
     Params,
+    Product,
     affine,
-    apply_sigmoid,
     is_stack,
     require_params,
     require_sample,
 )
+
+Masks: TypeAlias = tuple[Array | None, ...]
 
 
 def logits(params: Params, x: Real[ArrayLike, " in"]) -> Float[Array, " out"]:
@@ -41,7 +46,7 @@ def logits(params: Params, x: Real[ArrayLike, " in"]) -> Float[Array, " out"]:
      [-1.]]
     """
     params = require_params(params)
-    return apply_logits(params, require_sample("x", x, params[0]))
+    return propagate(params, require_sample("x", x, params[0]))[0]
 
 
 def forward(params: Params, x: Real[ArrayLike, " in"]) -> Float[Array, " out"]:
@@ -92,29 +97,60 @@ def activations(params: Params, x: Real[ArrayLike, " in"]) -> tuple[Float[Array,
     [(3,), (2,)]
     """
     params = require_params(params)
-    a = require_sample("x", x, params[0])
-    outputs: list[Float[Array, " width"]] = []
-    for layer in params:
+    z, hidden = propagate(params, require_sample("x", x, params[0]), observe=lambda a: a)
+    each = (a if a.ndim == 2 else (a,) for a in hidden)
+    return (*itertools.chain.from_iterable(each), jax.nn.sigmoid(z))
+
+
+def propagate(
+    params: Params,
+    x: Float[Array, " in"],
+    *,
+    masks: Masks | None = None,
+    product: Product = jnp.matmul,
+    observe: Callable[[Array], Array] | None = None,
+) -> tuple[Float[Array, " out"], list[Array]]:
+    """The logits of one sample, and what `observe` makes of each hidden layer's activations.
+
+    Args:
+        params: parameters that have been checked.
+        x: one sample, `(in,)`, in their dtype.
+        masks: factors for the inputs, then for the activations of each entry of
+            `hidden_layers(params)`: `(width,)`, or `(depth, width)` for a stack, or None for 1.
+        product: W a, the product of a layer's weight and the activations before it.
+        observe: a function of one layer's activations, before their mask.
+
+    Returns:
+        Logits `(out,)`, and one observation for each entry of `hidden_layers(params)`, with a
+        leading `depth` axis for a stack.
+    """
+    hidden, last = hidden_layers(params)
+    masks = masks or (None,) * (len(hidden) + 1)
+    observed: list[Array] = []
+
+    def apply(a: Array, layer: Layer, mask: Array | None) -> tuple[Array, Array | None]:
+        a = jax.nn.sigmoid(affine(layer, a, product))
+        return _masked(a, mask), None if observe is None else observe(a)
+
+    a = _masked(x, masks[0])
+    for layer, mask in zip(hidden, masks[1:], strict=True):
         if is_stack(layer):
-            a, each = jax.lax.scan(_keep_output, a, layer)
-            outputs.extend(each)
+            a, seen = jax.lax.scan(lambda a, both: apply(a, *both), a, (layer, mask))
         else:
-            a = apply_sigmoid(layer, a)
-            outputs.append(a)
-    return tuple(outputs)
+            a, seen = apply(a, layer, mask)
+        if seen is not None:
+            observed.append(seen)
+    return affine(last, a, product), observed
 
 
-def _keep_output(a: Any, layer: Layer) -> tuple[Any, Any]:
-    a = apply_sigmoid(layer, a)
-    return a, a
-
-
-def apply_logits(params: Params, x: Float[Array, " in"]) -> Float[Array, " out"]:
-    """`logits` without its checks, for callers that have made them."""
+def hidden_layers(params: Params) -> tuple[list[Layer], Layer]:
+    """The hidden layers, and the last: split off, where it is the end of a stack."""
     *hidden, last = params
     if is_stack(last):
         hidden.append(Layer(last.weight[:-1], last.bias[:-1]))
         last = Layer(last.weight[-1], last.bias[-1])
-    for layer in hidden:
-        x = apply_sigmoid(layer, x)
-    return affine(last, x)
+    return hidden, last
+
+
+def _masked(a: Array, mask: Array | None) -> Array:
+    return a if mask is None else a * mask

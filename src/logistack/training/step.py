@@ -1,9 +1,7 @@
-"""Training: the summed loss, one step of an optimiser, and the run that scans it."""
+"""The summed loss of a set of samples, and one step of an optimiser."""
 
-import functools
-import math
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -11,67 +9,16 @@ import optax
 from jaxtyping import Array, ArrayLike, Float, Int, PRNGKeyArray, Real
 
 from logistack import _checks, losses, metrics
-from logistack._static import Static
-from logistack.layers import Params, require_params
-from logistack.network import apply_logits
-
-Loss: TypeAlias = Callable[[Array, Array], Array]
-
-
-class TrainState(NamedTuple):
-    """What the next step needs, and nothing else.
-
-    Attributes:
-        params: the parameters.
-        opt_state: the optimiser's state.
-        epoch: how many epochs lie behind, an int32 scalar; it seeds the next epoch's shuffle.
-    """
-
-    params: Params
-    opt_state: optax.OptState
-    epoch: Int[Array, ""]
-
-
-class BatchSums(NamedTuple):
-    """What one step saw, before its update; sums, so that batches of any size add up.
-
-    Attributes:
-        loss: Σ wᵢ Cᵢ over the samples of the batch, a scalar.
-        correct: Σ wᵢ over those classified correctly, a scalar.
-        weight: Σ wᵢ, a scalar.
-    """
-
-    loss: Float[Array, ""]
-    correct: Float[Array, ""]
-    weight: Float[Array, ""]
-
-
-class History(NamedTuple):
-    """One row an epoch. Each batch is measured before its own update.
-
-    Attributes:
-        loss: the loss over the epoch's samples, summed or averaged as `reduction` says,
-            `(epochs,)`.
-        accuracy: the share of samples classified correctly, `(epochs,)`.
-    """
-
-    loss: Float[Array, " epochs"]
-    accuracy: Float[Array, " epochs"]
-
-
-class FitResult(NamedTuple):
-    """What a training run returns.
-
-    Attributes:
-        params: the trained parameters.
-        state: the state to continue from: pass it to `fit` in place of parameters.
-        history: one row an epoch.
-    """
-
-    params: Params
-    state: TrainState
-    history: History
-
+from logistack.layers import Layer, Params, Product, depth_of, is_stack, require_params
+from logistack.network import Masks, propagate
+from logistack.training.arguments import (
+    Loss,
+    require_loss,
+    require_optimizer,
+    require_samples,
+)
+from logistack.training.dropout import Rates, Share, draw_masks, require_rates, spread_rates
+from logistack.training.state import BatchSums, TrainState, moving_average
 
 Step: TypeAlias = Callable[..., tuple[TrainState, BatchSums]]
 
@@ -107,51 +54,37 @@ def summed_loss(
     >>> print(summed_loss(params, jnp.eye(2), jnp.array([[0.0], [1.0]])).round(4))
     1.3863
     """
-    _require_loss(loss, "sum")
+    require_loss(loss, "sum")
     params = require_params(params)
     inputs, targets = require_samples(params, inputs, targets, loss)
     if weights is not None:
         weights = _checks.require_weights("weights", weights, inputs.shape[0])
-    return _summed_loss(params, inputs, targets, weights, loss)[0]
+    each, _, _ = measure(params, inputs, targets, loss)
+    return each.sum() if weights is None else jnp.sum(weights.astype(each.dtype) * each)
 
 
-def _summed_loss(
-    params: Params, inputs: Array, targets: Array, weights: Array | None, loss: Loss
-) -> tuple[Array, Array]:
-    """The summed loss, and the logits of every sample."""
-    logits = jax.vmap(apply_logits, in_axes=(None, 0))(params, inputs)
+def measure(
+    params: Params,
+    inputs: Float[Array, "n in"],
+    targets: Real[Array, "n out"] | Int[Array, " n"],
+    loss: Loss,
+    *,
+    masks: Masks | None = None,
+    product: Product = jnp.matmul,
+    observe: Callable[[Array], Array] | None = None,
+) -> tuple[Float[Array, " n"], Float[Array, "n out"], list[Array]]:
+    """Every sample's loss and logits, and what `propagate` observed; nothing is checked here."""
+
+    def one(x: Array, masks: Masks | None) -> tuple[Array, list[Array]]:
+        return propagate(params, x, masks=masks, product=product, observe=observe)
+
+    logits, observed = jax.vmap(one)(inputs, masks)
     # Half-precision sums over a data set would lose whole samples.
     logits = logits.astype(_checks.float32_or_wider(logits.dtype))
     each = jax.vmap(loss)(logits, targets)
     if each.shape != inputs.shape[:1]:
         raise ValueError(f"loss: wanted one scalar a sample, got shape {each.shape[1:]}")
-    if weights is not None:
-        each *= weights.astype(each.dtype)
-    return each.sum(), logits
-
-
-def init_state(params: Params, optimizer: optax.GradientTransformation) -> TrainState:
-    """Returns the state that training starts from.
-
-    Args:
-        params: a tuple of `Layer`.
-        optimizer: any Optax gradient transformation.
-
-    Returns:
-        A `TrainState` at epoch 0.
-
-    Raises:
-        ValueError: if the shapes of the parameters do not fit.
-        TypeError: if `params` is not a tuple of `Layer`, or `optimizer` not an Optax one.
-
-    >>> import jax, optax
-    >>> from logistack.layers import init_params
-    >>> init_state(init_params(jax.random.key(0), (2, 2, 1)), optax.sgd(0.1)).epoch
-    Array(0, dtype=int32)
-    """
-    params = require_params(params)
-    _require_optimizer(optimizer)
-    return TrainState(params, optimizer.init(params), jnp.zeros((), jnp.int32))
+    return each, logits, observed
 
 
 def make_step(
@@ -159,6 +92,11 @@ def make_step(
     *,
     loss: Loss = losses.sigmoid_cross_entropy,
     reduction: str = "sum",
+    class_weight: Real[ArrayLike, " classes"] | None = None,
+    label_smoothing: Share = 0.0,
+    dropout: Rates = 0.0,
+    ema_decay: Share = 0.0,
+    compute_dtype: Any = None,
 ) -> Step:
     """Builds the step that `fit` scans, for a loop of one's own.
 
@@ -172,17 +110,33 @@ def make_step(
         loss: C, a function of one sample's logits and target.
         reduction: `"sum"`, or `"mean"` to divide a batch's loss by its weight Σᵢ wᵢ, which
             rescales the learning rate.
+        class_weight: a factor for the weight of each sample of a class, `(classes,)`.
+        label_smoothing: α, from 0 to below 1: the loss has (1 − α) ŷ + α / K in place of ŷ, with
+            K classes.
+        dropout: how many of the activations a step leaves out, as shares from 0 to below 1: one
+            for all hidden layers; or a sequence, first that of the inputs, then that of all
+            hidden layers or of each. What is dropped is 0, what is kept is divided by 1 − rate.
+        ema_decay: β, from 0 to below 1: `state.average` follows the parameters by
+            m ← β m + (1 − β) θ, which `optax.ema` computes.
+        compute_dtype: `jnp.bfloat16` has the products of matrices take bfloat16 operands and sum
+            them in float32, those of the way back being rounded to bfloat16 after that; all else
+            stays in the dtype of the parameters, as everything does for None.
 
     Returns:
-        `step(state, inputs, targets, weights=None) -> (state, BatchSums)`, with inputs
-        `(batch, in)`, targets as in `summed_loss`, and weights `(batch,)`.
+        `step(state, inputs, targets, weights=None, *, key=None) -> (state, BatchSums)`, with
+        inputs `(batch, in)`, targets as in `summed_loss`, weights `(batch,)`, and for dropout a
+        JAX random key of this step alone.
 
     Raises:
-        ValueError: for another reduction.
-        TypeError: if `optimizer` is not an Optax one, or `loss` not a function.
+        ValueError: for another reduction, or a share outside 0 … 1.
+        TypeError: if `optimizer` is not an Optax one, `loss` not a function, or `compute_dtype`
+            neither None nor bfloat16.
+
+    Sources: Srivastava et al. 2014 for dropout; Szegedy et al. 2016, section 7, for label
+    smoothing; Polyak & Juditsky 1992 for averaging; Micikevicius et al. 2018 for mixed precision.
 
     >>> import jax, jax.numpy as jnp, optax
-    >>> from logistack.layers import init_params
+    >>> from logistack import init_params, init_state
     >>> optimizer = optax.sgd(0.1)
     >>> state = init_state(init_params(jax.random.key(0), (2, 1), scheme="zeros"), optimizer)
     >>> step = jax.jit(make_step(optimizer))
@@ -190,27 +144,64 @@ def make_step(
     >>> print(seen.loss.round(4), state.params[0].bias)
     1.3863 [0.1]
     """
-    _require_optimizer(optimizer)
-    _require_loss(loss, reduction)
+    require_optimizer(optimizer)
+    require_loss(loss, reduction)
+    smoothing = _checks.require_share("label_smoothing", label_smoothing)
+    shares = require_rates(dropout)
+    decay = _checks.require_share("ema_decay", ema_decay)
+    product = require_product(compute_dtype)
     update = optax.with_extra_args_support(optimizer).update
 
     def step(
-        state: TrainState, inputs: Array, targets: Array, weights: Array | None = None
+        state: TrainState,
+        inputs: Array,
+        targets: Array,
+        weights: Array | None = None,
+        *,
+        key: PRNGKeyArray | None = None,
     ) -> tuple[TrainState, BatchSums]:
         params = require_params(state.params)
         inputs, targets = require_samples(params, inputs, targets, loss)
+        samples, outputs = inputs.shape[0], params[-1].weight.shape[-2]
         if weights is not None:
-            weights = _checks.require_weights("weights", weights, inputs.shape[0])
+            weights = _checks.require_weights("weights", weights, samples)
+        weights = weigh(weights, targets, class_weight, outputs)
+        rates = spread_rates(shares, sum(map(depth_of, params)))
+        masks = None
+        if any(rate is not None for rate in rates):
+            masks = draw_masks(_checks.require_key("key", key), params, rates, samples)
+        dtype = params[0].weight.dtype
+        goals = targets if smoothing is None else smooth(targets, smoothing, outputs, dtype)
 
         def objective(params: Params) -> tuple[Array, BatchSums]:
-            total, logits = _summed_loss(params, inputs, targets, weights, loss)
+            each, logits, saturated = measure(
+                params,
+                inputs,
+                goals,
+                loss,
+                masks=masks,
+                product=product,
+                observe=share_saturated,
+            )
+
+            def total(values: Array) -> Array:
+                values = values.astype(each.dtype)
+                return values.sum(0) if weights is None else weights.astype(each.dtype) @ values
+
             correct = metrics.predicted_class(logits) == metrics.target_class(targets)
-            each = jnp.ones(correct.shape, total.dtype) if weights is None else weights
-            each = each.astype(total.dtype)
-            seen = BatchSums(total, jnp.sum(each * correct.astype(total.dtype)), each.sum())
-            return _reduce(total, seen.weight, reduction), seen
+            shares = [*saturated, share_saturated(jax.nn.sigmoid(logits))]
+            seen = BatchSums(
+                loss=total(each),
+                correct=total(correct),
+                weight=total(jnp.ones_like(each)),
+                target=total(as_rows(goals, outputs, each.dtype)),
+                saturated=jnp.concatenate([total(share).reshape(-1) for share in shares]),
+                gradient_square=jnp.zeros(()),
+            )
+            return reduce(seen.loss, seen.weight, reduction), seen
 
         (value, seen), gradient = jax.value_and_grad(objective, has_aux=True)(params)
+        seen = seen._replace(gradient_square=squared_norms(gradient))
         updates, opt_state = update(
             gradient,
             state.opt_state,
@@ -220,271 +211,102 @@ def make_step(
             value_fn=lambda params: objective(params)[0],
         )
         params = optax.apply_updates(params, updates)
-        return TrainState(params, opt_state, state.epoch), seen
+        average = state.average
+        if decay is not None:
+            if average is None:
+                raise ValueError("state: wanted an average, as from init_state(..., ema_decay=…)")
+            average = moving_average(decay, params).update(params, average)[1]
+        return state._replace(params=params, opt_state=opt_state, average=average), seen
 
     return step
 
 
-def fit(
-    key: PRNGKeyArray,
-    params: Params | TrainState,
-    inputs: Real[ArrayLike, "n in"],
-    targets: Real[ArrayLike, "n out"] | Int[ArrayLike, " n"],
-    *,
-    optimizer: optax.GradientTransformation,
-    epochs: int,
-    batch_size: int | None = None,
-    loss: Loss = losses.sigmoid_cross_entropy,
-    reduction: str = "sum",
-    sample_weight: Real[ArrayLike, " n"] | None = None,
-) -> FitResult:
-    """Trains a network: every epoch shuffles, and steps through the batches, on the device.
-
-    One pure function of its arrays and one compiled program, however many epochs. It can be
-    jitted, differentiated, and vmapped over keys, parameters, data or weights. A second call with
-    the same shapes and an equal optimiser, freshly built or not, compiles nothing.
-
-    Every sample counts: the last, smaller batch is padded with samples of weight 0. Epoch e is
-    shuffled by `jax.random.fold_in(key, e)`, and e is counted in the state, so that 2n epochs
-    are n epochs and, continued from `result.state` with the same key, n more, bit for bit.
-
-    Args:
-        key: a JAX random key.
-        params: the parameters to start from, or the `TrainState` to continue from.
-        inputs: samples, `(n, in)`; taken to the dtype of the parameters.
-        targets: rows `(n, out)`, or integer classes `(n,)` where the loss takes them.
-        optimizer: any Optax gradient transformation.
-        epochs: how many times to go through the samples, 0 or more.
-        batch_size: samples a step; all of them, unshuffled, if None.
-        loss: C, a function of one sample's logits and target.
-        reduction: `"sum"` over the samples of a batch, or `"mean"`, which divides by the batch's
-            weight and so rescales the learning rate.
-        sample_weight: how much each sample counts in the loss, `(n,)`; 1 each if None.
-
-    Returns:
-        A `FitResult` of the trained parameters, the state to continue from, and the history.
-
-    Raises:
-        ValueError: if shapes do not fit, the set is empty, values are not finite, a class is out
-            of range, weights are negative or all zero, `batch_size` is below 1 or above n,
-            `epochs` is negative, or `reduction` is unknown.
-        TypeError: for a dtype not of real numbers, or an argument of the wrong type.
-
-    >>> import jax, jax.numpy as jnp, optax
-    >>> from logistack.layers import init_params
-    >>> x, y = jnp.array([[0.0, 0], [0, 1], [1, 0], [1, 1]]), jnp.array([[0.0], [0], [0], [1]])
-    >>> start = init_params(jax.random.key(0), (2, 1))
-    >>> result = fit(jax.random.key(1), start, x, y, optimizer=optax.sgd(1.0), epochs=200)
-    >>> print(result.history.accuracy[-1])
-    1.0
-    """
-    _require_optimizer(optimizer)
-    _require_loss(loss, reduction)
-    _checks.require_key("key", key)
-    if isinstance(params, TrainState):
-        state = _require_state(params, optimizer)
-    else:
-        state = init_state(params, optimizer)
-    inputs, targets = require_samples(state.params, inputs, targets, loss)
-    if sample_weight is not None:
-        sample_weight = _checks.require_weights("sample_weight", sample_weight, inputs.shape[0])
-    epochs = _checks.require_count("epochs", epochs, low=0)
-    samples = inputs.shape[0]
-    if batch_size is None:
-        batch_size = samples
-    batch_size = _checks.require_count("batch_size", batch_size, low=1, high=samples)
-    how, cost = Static(optimizer), Static(loss)
-    # A function that captured a traced value, a learning rate under vmap say, lives in that trace.
-    run = _fit if how.traced or cost.traced else _compiled_fit
-    return run(
-        key,
-        state,
-        inputs,
-        targets,
-        sample_weight,
-        optimizer=how,
-        loss=cost,
-        epochs=epochs,
-        batch_size=batch_size,
-        reduction=reduction,
-    )
+def weigh(
+    weights: Array | None, targets: Array, class_weight: Any, outputs: int
+) -> Float[Array, " n"] | None:
+    """The samples' weights times those of their classes; None if all are 1."""
+    if class_weight is None:
+        return weights
+    factors = _checks.require_weights("class_weight", class_weight, metrics.class_count(outputs))
+    factors = factors[metrics.target_class(targets)]
+    return factors if weights is None else weights * factors
 
 
-def _fit(
-    key: PRNGKeyArray,
-    state: TrainState,
-    inputs: Array,
-    targets: Array,
-    sample_weight: Array | None,
-    *,
-    optimizer: Static[optax.GradientTransformation],
-    loss: Static[Loss],
-    epochs: int,
-    batch_size: int,
-    reduction: str,
-) -> FitResult:
-    step = make_step(optimizer.value, loss=loss.value, reduction=reduction)
-
-    def step_on(
-        state: TrainState, batch: tuple[Array, Array | None]
-    ) -> tuple[TrainState, BatchSums]:
-        index, weights = batch
-        return step(state, inputs[index], targets[index], weights)
-
-    def epoch(state: TrainState, _: None) -> tuple[TrainState, History]:
-        if batch_size == inputs.shape[0]:
-            state, seen = step(state, inputs, targets, sample_weight)
-        else:
-            order = epoch_order(key, state.epoch, inputs.shape[0])
-            batches = _batches(order, sample_weight, batch_size)
-            state, each = jax.lax.scan(step_on, state, batches)
-            seen = jax.tree.map(jnp.sum, each)
-        row = History(
-            loss=_reduce(seen.loss, seen.weight, reduction), accuracy=seen.correct / seen.weight
-        )
-        return state._replace(epoch=state.epoch + 1), row
-
-    state, history = jax.lax.scan(epoch, state, None, length=epochs)
-    return FitResult(state.params, state, history)
+def balanced(targets: Array, weights: Array | None, params: Params) -> Float[Array, " classes"]:
+    """Factors that give every class the same weight, and all together the weight they have."""
+    classes = metrics.class_count(params[-1].weight.shape[-2])
+    own = jnp.ones(targets.shape[:1]) if weights is None else weights
+    totals = jnp.zeros(classes, own.dtype).at[metrics.target_class(targets)].add(own)
+    present = totals > 0
+    share = own.sum() / present.sum().astype(own.dtype)
+    return jnp.where(present, share / jnp.where(present, totals, jnp.ones_like(totals)), 0.0)
 
 
-_compiled_fit = functools.partial(
-    jax.jit, static_argnames=("optimizer", "loss", "epochs", "batch_size", "reduction")
-)(_fit)
+def as_rows(targets: Array, outputs: int, dtype: Any) -> Float[Array, "n out"]:
+    """Targets as rows as wide as the output, integer classes among them."""
+    if targets.ndim == 2:
+        return targets.astype(dtype)
+    if outputs == 1:
+        return targets.astype(dtype)[:, None]
+    return jax.nn.one_hot(targets, outputs, dtype=dtype)
 
 
-def epoch_order(key: PRNGKeyArray, epoch: int | Int[Array, ""], samples: int) -> Int[Array, " n"]:
-    """Draws the order in which `fit` takes the samples in one epoch.
-
-    The samples are sorted by random keys drawn from `jax.random.fold_in(key, epoch)`.
-
-    Args:
-        key: the JAX random key given to `fit`.
-        epoch: the epoch, counted from 0.
-        samples: n, how many samples there are.
-
-    Returns:
-        A permutation of 0 … n − 1, int32.
-
-    >>> import jax
-    >>> sorted(epoch_order(jax.random.key(0), 3, 5).tolist())
-    [0, 1, 2, 3, 4]
-    """
-    # On a CPU XLA sorts one array of integers about eight times faster than pairs of key and
-    # value, which is what `jax.random.permutation` sorts. So each place travels in the low bits of
-    # its own key, and a further, stable round adds the random bits that did not fit, until no more
-    # than one pair of samples is expected to tie.
-    width = max(1, (samples - 1).bit_length())
-    rounds = math.ceil((2 * width - 1) / (32 - width))
-    draws = jax.random.bits(jax.random.fold_in(key, epoch), (rounds, samples), jnp.uint32)
-    place = jnp.arange(samples, dtype=jnp.uint32)
-    order = jnp.arange(samples, dtype=jnp.int32)
-    for draw in draws:
-        order = order[jnp.sort((draw << width) | place) & jnp.uint32((1 << width) - 1)]
-    return order
+def smooth(targets: Array, smoothing: Array, outputs: int, dtype: Any) -> Float[Array, "n out"]:
+    """Rows moved by a share of the way towards 1 / K."""
+    rows = as_rows(targets, outputs, dtype)
+    smoothing = smoothing.astype(rows.dtype)
+    return rows + smoothing * (1 / metrics.class_count(outputs) - rows)
 
 
-def _batches(
-    order: Int[Array, " n"], sample_weight: Float[Array, " n"] | None, batch_size: int
-) -> tuple[Int[Array, "steps batch"], Float[Array, "steps batch"] | None]:
-    """The samples of each step, and their weights: None if all are 1.
-
-    The last batch is filled up with sample 0 at weight 0.
-    """
-    samples = order.shape[0]
-    steps = math.ceil(samples / batch_size)
-    padding = (0, steps * batch_size - samples)
-    weights = None
-    if sample_weight is not None:
-        weights = sample_weight[order]
-    elif padding[1]:
-        weights = jnp.ones(samples)
-    shape = (steps, batch_size)
-    if weights is not None:
-        weights = jnp.pad(weights, padding).reshape(shape)
-    return jnp.pad(order, padding).reshape(shape), weights
+def share_saturated(a: Float[Array, "*n width"]) -> Float[Array, "*n"]:
+    """The share of units whose activation is below 0.02 or above 0.98, where σ′ is below 0.02."""
+    return jnp.mean(jnp.abs(a.astype(jnp.float32) - 0.5) > 0.48, axis=-1)
 
 
-def _reduce(total: Array, weight: Array, reduction: str) -> Array:
+def squared_norms(gradient: Params) -> Float[Array, " layers"]:
+    """The squared norm of each layer's gradient, a stack counting as its `depth` layers."""
+
+    def of(layer: Layer) -> Array:
+        own = (1, 2) if is_stack(layer) else (0, 1)
+        return jnp.sum(layer.weight**2, axis=own) + jnp.sum(layer.bias**2, axis=-1)
+
+    wide = jax.tree.map(lambda g: g.astype(_checks.float32_or_wider(g.dtype)), gradient)
+    return jnp.concatenate([of(layer).reshape(-1) for layer in wide])
+
+
+def reduce(total: Array, weight: Array, reduction: str) -> Array:
     """The total, or the mean; a batch whose samples all have weight 0 has mean 0."""
     if reduction == "sum":
         return total
     return total / jnp.where(weight > 0, weight, jnp.ones_like(weight))
 
 
-def require_samples(params: Params, inputs: Any, targets: Any, loss: Loss) -> tuple[Array, Array]:
-    """Returns inputs and targets as arrays of the network's dtype, refusing what does not fit.
-
-    Args:
-        params: the network's parameters, already checked.
-        inputs: samples, `(n, in)`.
-        targets: rows `(n, out)`, or integer classes `(n,)`.
-        loss: what they are for; this package's losses want rows of values from 0 to 1.
-
-    Returns:
-        Inputs in the dtype of the parameters; targets likewise, or as int32 classes.
-
-    Raises:
-        ValueError: if shapes do not fit, the set is empty, values are not finite, or a class is
-            out of range.
-        TypeError: if a dtype is not of real numbers, or classes are not integers.
-    """
-    inputs = _checks.require_numeric("inputs", inputs)
-    targets = _checks.require_numeric("targets", targets)
-    features, outputs = params[0].weight.shape[-1], params[-1].weight.shape[-2]
-    dtype = params[0].weight.dtype
-    if inputs.ndim != 2 or inputs.shape[1] != features:
-        raise ValueError(f"inputs: wanted shape (samples, {features}), got {inputs.shape}")
-    if inputs.shape[0] == 0:
-        raise ValueError(f"inputs: wanted at least one sample, got shape {inputs.shape}")
-    rows = (inputs.shape[0], outputs)
-    if targets.shape not in (rows, rows[:1]):
-        raise ValueError(
-            f"targets: wanted shape {rows}, or integer classes of shape {rows[:1]}, "
-            f"got {targets.shape}"
-        )
-    _checks.require_finite("inputs", inputs)
-    if targets.ndim == 2:
-        _checks.require_finite("targets", targets)
-        if loss in (
-            losses.cross_entropy,
-            losses.sigmoid_cross_entropy,
-            losses.softmax_cross_entropy,
-        ):
-            _checks.require_range("targets", targets, 0, 1, "values")
-        return inputs.astype(dtype), targets.astype(dtype)
-    if not jnp.issubdtype(targets.dtype, jnp.integer):
-        raise TypeError(f"targets: wanted integer classes for one axis, got dtype {targets.dtype}")
-    _checks.require_range(
-        "targets", targets, 0, metrics.class_count(outputs) - 1, "integer classes"
-    )
-    return inputs.astype(dtype), targets.astype(jnp.int32)
+def require_product(compute_dtype: Any) -> Product:
+    """Returns W a as it is to be computed."""
+    if compute_dtype is None:
+        return jnp.matmul
+    if compute_dtype == jnp.bfloat16:
+        return _bfloat16_product
+    raise TypeError(f"compute_dtype: wanted None or jnp.bfloat16, got {compute_dtype!r}")
 
 
-def _require_state(state: TrainState, optimizer: optax.GradientTransformation) -> TrainState:
-    params = require_params(state.params)
-    wanted = jax.eval_shape(optimizer.init, params)
-    described = [
-        jax.tree.map(lambda leaf: (jnp.shape(leaf), jnp.result_type(leaf)), tree)
-        for tree in (wanted, state.opt_state)
-    ]
-    if described[0] != described[1]:
-        raise ValueError(
-            f"params: wanted a TrainState of this optimizer and network, whose opt_state is "
-            f"{described[0]}, got {described[1]}"
-        )
-    return TrainState(params, state.opt_state, jnp.asarray(state.epoch, jnp.int32))
+@jax.custom_jvp
+def _bfloat16_product(weight: Array, a: Array) -> Array:
+    """W a from operands rounded to bfloat16, summed in float32."""
+    half_weight, half_a = weight.astype(jnp.bfloat16), a.astype(jnp.bfloat16)
+    total = jnp.matmul(half_weight, half_a, preferred_element_type=jnp.float32)
+    return total.astype(weight.dtype)
 
 
-def _require_optimizer(optimizer: Any) -> None:
-    if not isinstance(optimizer, optax.GradientTransformation):
-        raise TypeError(
-            f"optimizer: wanted an optax.GradientTransformation, got {type(optimizer).__name__}"
-        )
+@_bfloat16_product.defjvp
+def _bfloat16_product_jvp(
+    primals: tuple[Array, Array], tangents: tuple[Array, Array]
+) -> tuple[Array, Array]:
+    # JAX's own derivative would multiply float32 by bfloat16 on the way back: no device does that
+    # at bfloat16's rate. Here what comes back is rounded to bfloat16 first.
+    def half(array: Array) -> Array:
+        return array.astype(jnp.bfloat16)
 
-
-def _require_loss(loss: Any, reduction: Any) -> None:
-    if not callable(loss):
-        raise TypeError(f"loss: wanted a function of logits and target, got {loss!r}")
-    if reduction not in ("sum", "mean"):
-        raise ValueError(f"reduction: wanted 'sum' or 'mean', got {reduction!r}")
+    (weight, a), (weight_tangent, a_tangent) = primals, tangents
+    tangent = half(weight_tangent) @ half(a) + half(weight) @ half(a_tangent)
+    return _bfloat16_product(weight, a), tangent.astype(weight.dtype)

@@ -1,0 +1,32 @@
+from . import callbacks as callbacks
+from . import checkpoint as checkpoint
+from . import data as data
+from . import export as export
+from . import losses as losses
+from . import metrics as metrics
+from . import plots as plots
+from . import training as training
+from .compilation import keep_compiled_programs as keep_compiled_programs
+from .layers import Layer as Layer
+from .layers import Params as Params
+from .layers import init_params as init_params
+from .layers import sigmoid_layer as sigmoid_layer
+from .loops import Interrupted as Interrupted
+from .loops import fit_stream as fit_stream
+from .loops import fit_with_callbacks as fit_with_callbacks
+from .network import activations as activations
+from .network import forward as forward
+from .network import logits as logits
+from .training import BatchSums as BatchSums
+from .training import Best as Best
+from .training import FitResult as FitResult
+from .training import History as History
+from .training import StreamError as StreamError
+from .training import TrainState as TrainState
+from .training import diagnose as diagnose
+from .training import fit as fit
+from .training import init_state as init_state
+from .training import make_step as make_step
+from .training import summed_loss as summed_loss
+
+__version__: str

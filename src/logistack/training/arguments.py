@@ -1,0 +1,175 @@
+"""The arguments of training: what is refused, and what the rest becomes."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, TypeAlias
+
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, Int
+
+from logistack import _checks, losses, metrics
+from logistack.layers import Params, depth_of, require_params
+from logistack.training.dropout import require_rates, spread_rates
+
+Loss: TypeAlias = Callable[[Array, Array], Array]
+
+
+class Recipe(NamedTuple):
+    """The numbers of a run that may be traced; None where something is not asked for."""
+
+    class_weight: Float[Array, " classes"] | None
+    label_smoothing: Float[Array, ""] | None
+    dropout: tuple[Float[Array, ""] | None, ...]
+    ema_decay: Float[Array, ""] | None
+    hyperparams: dict[str, Array] | None
+    patience: Int[Array, ""] | None
+    min_delta: Float[Array, ""]
+
+
+def require_recipe(
+    params: Any,
+    *,
+    class_weight: Any = None,
+    label_smoothing: Any = None,
+    dropout: Any = None,
+    ema_decay: Any = None,
+    hyperparams: Any = None,
+    patience: Any = None,
+    min_delta: Any = 0.0,
+) -> Recipe:
+    """Returns the numbers of a run as arrays, refusing what does not fit.
+
+    "balanced" class weights are left None: they wait for the targets.
+    """
+    params = require_params(params)
+    if isinstance(class_weight, str):
+        if class_weight != "balanced":
+            raise ValueError(
+                f"class_weight: wanted an array, 'balanced' or None, got {class_weight!r}"
+            )
+        class_weight = None
+    if class_weight is not None:
+        classes = metrics.class_count(params[-1].weight.shape[-2])
+        class_weight = _checks.require_weights("class_weight", class_weight, classes)
+    if patience is not None:
+        patience = _require_scalar("patience", patience, jnp.integer, low=1)
+    return Recipe(
+        class_weight=class_weight,
+        label_smoothing=_checks.require_share("label_smoothing", label_smoothing),
+        dropout=spread_rates(require_rates(dropout), sum(map(depth_of, params))),
+        ema_decay=_checks.require_share("ema_decay", ema_decay),
+        hyperparams=_require_hyperparams(hyperparams),
+        patience=patience,
+        min_delta=_require_scalar("min_delta", min_delta, None, low=0),
+    )
+
+
+def _require_scalar(name: str, value: Any, kind: Any, *, low: int) -> Array:
+    value = _checks.require_numeric(name, value)
+    if value.ndim:
+        raise ValueError(f"{name}: wanted a scalar, got shape {value.shape}")
+    if kind is not None and not jnp.issubdtype(value.dtype, kind):
+        raise TypeError(f"{name}: wanted an integer, got dtype {value.dtype}")
+    _checks.require_finite(name, value)
+    limits = _checks.range_of(value)
+    if limits is not None and limits[0] < low:
+        raise ValueError(f"{name}: wanted at least {low}, got {limits[0]}")
+    return value.astype(jnp.int32 if kind is not None else _checks.float32_or_wider(value.dtype))
+
+
+def _require_hyperparams(hyperparams: Any) -> dict[str, Array] | None:
+    if hyperparams is None:
+        return None
+    if not isinstance(hyperparams, Mapping):
+        raise TypeError(f"hyperparams: wanted numbers by name, got {hyperparams!r}")
+    arrays = {}
+    for name, value in hyperparams.items():
+        label = f"hyperparams[{name!r}]"
+        if isinstance(value, bool):
+            raise TypeError(
+                f"{label}: wanted a number, got {value}: bind flags by functools.partial"
+            )
+        arrays[name] = _checks.require_numeric(label, value)
+        _checks.require_finite(label, arrays[name])
+    return {
+        name: array.astype(_checks.float32_or_wider(array.dtype)) for name, array in arrays.items()
+    }
+
+
+def require_samples(
+    params: Params, inputs: Any, targets: Any, loss: Loss, *, of: str = ""
+) -> tuple[Array, Array]:
+    """Returns inputs and targets as arrays of the network's dtype, refusing what does not fit.
+
+    Args:
+        params: the network's parameters, already checked.
+        inputs: samples, `(n, in)`.
+        targets: rows `(n, out)`, or integer classes `(n,)`.
+        loss: what they are for; this package's losses want rows of values from 0 to 1.
+        of: what messages put before the names of the arguments.
+
+    Returns:
+        Inputs in the dtype of the parameters; targets likewise, or as int32 classes.
+
+    Raises:
+        ValueError: if shapes do not fit, the set is empty, values are not finite, or a class is
+            out of range.
+        TypeError: if a dtype is not of real numbers, or classes are not integers.
+    """
+    inputs, targets = map(_checks.on_device, check_samples(params, inputs, targets, loss, of=of))
+    dtype = params[0].weight.dtype
+    return inputs.astype(dtype), targets.astype(dtype if targets.ndim == 2 else jnp.int32)
+
+
+def check_samples(
+    params: Params, inputs: Any, targets: Any, loss: Loss, *, of: str = ""
+) -> tuple[Array | np.ndarray, Array | np.ndarray]:
+    """`require_samples` that leaves arrays where they are, and in the dtype that they have."""
+    inputs = _checks.require_numbers(f"{of}inputs", inputs)
+    targets = _checks.require_numbers(f"{of}targets", targets)
+    features, outputs = params[0].weight.shape[-1], params[-1].weight.shape[-2]
+    if inputs.ndim != 2 or inputs.shape[1] != features:
+        raise ValueError(f"{of}inputs: wanted shape (samples, {features}), got {inputs.shape}")
+    if inputs.shape[0] == 0:
+        raise ValueError(f"{of}inputs: wanted at least one sample, got shape {inputs.shape}")
+    rows = (inputs.shape[0], outputs)
+    if targets.shape not in (rows, rows[:1]):
+        raise ValueError(
+            f"{of}targets: wanted shape {rows}, or integer classes of shape {rows[:1]}, "
+            f"got {targets.shape}"
+        )
+    _checks.require_finite(f"{of}inputs", inputs)
+    if targets.ndim == 2:
+        _checks.require_finite(f"{of}targets", targets)
+        if loss in (
+            losses.cross_entropy,
+            losses.sigmoid_cross_entropy,
+            losses.softmax_cross_entropy,
+        ):
+            _checks.require_range(f"{of}targets", targets, 0, 1, "values")
+        return inputs, targets
+    if not jnp.issubdtype(targets.dtype, jnp.integer):
+        raise TypeError(
+            f"{of}targets: wanted integer classes for one axis, got dtype {targets.dtype}"
+        )
+    _checks.require_range(
+        f"{of}targets", targets, 0, metrics.class_count(outputs) - 1, "integer classes"
+    )
+    return inputs, targets
+
+
+def require_optimizer(optimizer: Any) -> None:
+    """Refuses what is not an Optax gradient transformation."""
+    if not isinstance(optimizer, optax.GradientTransformation):
+        raise TypeError(
+            f"optimizer: wanted an optax.GradientTransformation, got {type(optimizer).__name__}"
+        )
+
+
+def require_loss(loss: Any, reduction: Any) -> None:
+    """Refuses a loss that is no function, and an unknown reduction."""
+    if not callable(loss):
+        raise TypeError(f"loss: wanted a function of logits and target, got {loss!r}")
+    if reduction not in ("sum", "mean"):
+        raise ValueError(f"reduction: wanted 'sum' or 'mean', got {reduction!r}")

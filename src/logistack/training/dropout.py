@@ -1,0 +1,87 @@
+"""Dropout: which inputs and activations a step leaves out."""
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray, UInt16
+
+from logistack import _checks
+from logistack.layers import Params
+from logistack.network import Masks, hidden_layers
+
+# None is 0, and keeps a program from computing what nothing asks for.
+Share: TypeAlias = float | Float[Array, ""] | None
+Rates: TypeAlias = Share | Sequence[Share]
+
+
+def require_rates(dropout: Any) -> tuple[Array | None, ...]:
+    """Returns the rate of the inputs, and of all hidden layers or of each; None where it is 0.
+
+    Args:
+        dropout: a share for all hidden layers, or a sequence of shares, the inputs' being first.
+
+    Raises:
+        ValueError: if a rate lies outside 0 … 1, or is no scalar.
+        TypeError: if a rate is not a real number.
+    """
+    if isinstance(dropout, jax.Array | np.ndarray) and dropout.ndim == 1:
+        dropout = tuple(dropout)
+    rates = dropout if isinstance(dropout, tuple | list) else (0.0, dropout)
+    return tuple(_checks.require_share("dropout", rate) for rate in rates)
+
+
+def spread_rates(rates: tuple[Array | None, ...], layers: int) -> tuple[Array | None, ...]:
+    """One rate for the inputs and one for each hidden layer of a network of so many layers."""
+    if len(rates) == 2:
+        rates = rates[:1] + rates[1:] * (layers - 1)
+    if len(rates) != layers:
+        raise ValueError(
+            f"dropout: wanted one rate, or those of the inputs and of the hidden layers, or "
+            f"{layers} (of the inputs and of each hidden layer), got {len(rates)}"
+        )
+    return rates
+
+
+def draw_masks(
+    key: PRNGKeyArray, params: Params, rates: tuple[Array | None, ...], samples: int
+) -> Masks:
+    """Draws what a batch's inputs and activations are multiplied by: 0, or 1 / (1 − rate).
+
+    Args:
+        key: a JAX random key, for this step alone.
+        params: the network's parameters.
+        rates: one for the inputs and one for each hidden layer, None where nothing is dropped.
+        samples: how many samples the batch has.
+
+    Returns:
+        Masks as `propagate` takes them, each with a leading sample axis.
+    """
+    hidden, _ = hidden_layers(params)
+    dtype = params[0].weight.dtype
+    shapes = [params[0].weight.shape[-1:], *(layer.bias.shape for layer in hidden)]
+    masks: list[Array | None] = []
+    for place, shape in enumerate(shapes):
+        depth = shape[0] if len(shape) == 2 else 1
+        own, rates = rates[:depth], rates[depth:]
+        if all(rate is None for rate in own):
+            masks.append(None)
+            continue
+        rate = jnp.stack([jnp.zeros(()) if rate is None else rate for rate in own])
+        rate = rate.reshape(1, depth, 1) if len(shape) == 2 else rate[0]
+        # The share that is kept, in the steps that 16 random bits make.
+        kept = jnp.maximum(1, 65536 - jnp.round(rate * 65536.0).astype(jnp.int32))
+        draws = _random_bits(jax.random.fold_in(key, place), (samples, *shape))
+        scale = 65536 / kept.astype(_checks.float32_or_wider(dtype))
+        mask = jnp.where(draws.astype(jnp.int32) < kept, scale, jnp.zeros_like(scale))
+        masks.append(mask.astype(dtype))
+    return tuple(masks)
+
+
+def _random_bits(key: PRNGKeyArray, shape: tuple[int, ...]) -> UInt16[Array, "..."]:
+    """Two numbers of 16 random bits from each 32 drawn, since drawing them is what costs."""
+    size = int(np.prod(shape))
+    pairs = jax.random.bits(key, (-(-size // 2),), jnp.uint32)
+    return jax.lax.bitcast_convert_type(pairs, jnp.uint16).reshape(-1)[:size].reshape(shape)

@@ -1,0 +1,268 @@
+"""Training on batches as they come: epochs over an iterator, for data larger than the device."""
+
+import base64
+import collections
+import functools
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from logistack import _checks
+from logistack._static import Static
+from logistack.layers import Params
+from logistack.training.arguments import Loss, Recipe, check_samples
+from logistack.training.epoch import Blocks, close_epoch
+from logistack.training.history import History, summarise
+from logistack.training.run import FitResult, result_of, step_key, step_of
+from logistack.training.state import BatchSums, TrainState, no_sums
+
+# As many steps may be under way: their batches lie on the device beside the one in use.
+PREFETCHED = 2
+
+
+class StreamError(ValueError):
+    """A stream that ended early, or gave a batch that does not fit the others.
+
+    Attributes:
+        result: the training on the batches before, a `FitResult`.
+    """
+
+    result: FitResult
+
+
+class Batch(NamedTuple):
+    """One batch as it goes to the device: in the dtypes it came in, padded to the first's size."""
+
+    inputs: np.ndarray | Array
+    targets: np.ndarray | Array
+    weights: np.ndarray | Array | None
+
+
+class Source:
+    """An iterator of batches that knows its place.
+
+    Attributes:
+        samples: how many samples it has given, padding not counted.
+
+    Args:
+        batches: gives `(inputs, targets)` or `(inputs, targets, weights)`.
+        steps: how many batches an epoch has; if None, an epoch is all that `iter(batches)` gives.
+        params: the network that they are for.
+        loss: the loss that they are for.
+    """
+
+    def __init__(
+        self, batches: Iterable[Any], steps: int | None, params: Params, loss: Loss
+    ) -> None:
+        if not isinstance(batches, Iterable):
+            raise TypeError(f"batches: wanted an iterable, got {type(batches).__name__}")
+        self._batches, self._iterator = batches, iter(batches)
+        self._steps, self._params, self._loss = steps, params, loss
+        self._taken = 0
+        self.samples = 0
+        self._first: dict[str, jax.ShapeDtypeStruct] | None = None
+
+    @property
+    def _rewinds(self) -> bool:
+        return self._steps is None and self._iterator is not self._batches
+
+    @property
+    def classes(self) -> bool:
+        """Whether targets are integer classes, so far as batches have been seen."""
+        return self._first is not None and self._first["targets"].ndim == 1
+
+    def epoch(self) -> Iterator[Batch]:
+        """Gives the batches of the next epoch, each checked; raises ValueError or TypeError."""
+        if self._rewinds:
+            self._iterator, self._taken = iter(self._batches), 0
+        start = self._taken
+        while self._steps is None or self._taken < start + self._steps:
+            batch = next(self._iterator, None)
+            if batch is None:
+                if self._steps is None and self._taken > start:
+                    return
+                wanted = "one" if self._steps is None else f"{self._steps} in each epoch"
+                raise ValueError(
+                    f"batches: wanted at least {wanted}, got {self._taken - start} in this epoch "
+                    f"and {self._taken} in all before the stream ended"
+                )
+            self._taken += 1
+            checked = self._check(batch)
+            self.samples += len(batch[0])
+            yield checked
+
+    def _check(self, batch: Any) -> Batch:
+        name = f"batch {self._taken}"
+        if not isinstance(batch, tuple | list) or len(batch) not in (2, 3):
+            raise TypeError(
+                f"{name}: wanted (inputs, targets) or (inputs, targets, weights), got "
+                f"{type(batch).__name__}"
+            )
+        inputs, targets = check_samples(
+            self._params, batch[0], batch[1], self._loss, of=f"{name}, "
+        )
+        samples = inputs.shape[0]
+        weights = None
+        if len(batch) == 3:
+            weights = np.asarray(_checks.require_weights(f"{name}, weights", batch[2], samples))
+        parts = {"inputs": inputs, "targets": targets}
+        if self._first is None:
+            self._first = {
+                part: jax.ShapeDtypeStruct(array.shape, array.dtype)
+                for part, array in parts.items()
+            }
+        for part, array in parts.items():
+            first = self._first[part]
+            if (array.ndim, array.dtype) != (first.ndim, first.dtype):
+                raise ValueError(
+                    f"{name}, {part}: wanted {first.dtype} of shape {first.shape}, as in the "
+                    f"first, got {array.dtype} of shape {array.shape}"
+                )
+        size = self._first["inputs"].shape[0]
+        missing = size - samples
+        if missing < 0:
+            raise ValueError(
+                f"{name}: wanted at most {size} samples, as in the first, got {samples}"
+            )
+        if missing:  # the last sample again, at weight 0
+            weights = np.ones(samples, np.float32) if weights is None else weights
+            weights = np.pad(weights, (0, missing))
+            inputs, targets = (
+                np.pad(array, [(0, missing)] + [(0, 0)] * (array.ndim - 1), mode="edge")
+                for array in (inputs, targets)
+            )
+        return Batch(inputs, targets, weights)
+
+    def position(self) -> dict[str, Any]:
+        """Where the stream stands, as JSON has it."""
+        state = None
+        if not self._rewinds and hasattr(self._iterator, "get_state"):
+            state = self._iterator.get_state()
+            if isinstance(state, bytes):
+                state = {"base64": base64.b64encode(state).decode()}
+        return {"taken": 0 if self._rewinds else self._taken, "iterator": state}
+
+    def seek(self, position: dict[str, Any]) -> None:
+        """Goes where `position` was: by the iterator's own state, or past as many batches."""
+        state = position["iterator"]
+        if state is None:
+            for _ in range(position["taken"]):
+                next(self._iterator, None)
+        else:
+            if not hasattr(self._iterator, "set_state"):
+                raise TypeError(
+                    "batches: wanted an iterator with set_state, as that of the run to continue, "
+                    f"got {type(self._iterator).__name__}"
+                )
+            if isinstance(state, dict) and state.keys() == {"base64"}:
+                state = base64.b64decode(state["base64"])
+            self._iterator.set_state(state)
+        self._taken = position["taken"]
+
+
+def stream_epoch(
+    key: PRNGKeyArray,
+    before: TrainState,
+    source: Source,
+    blocks: Blocks | None,
+    recipe: Recipe,
+    *,
+    optimizer: Static[Any],
+    loss: Static[Loss],
+    reduction: str,
+    compute_dtype: Any,
+) -> FitResult:
+    """Trains for one epoch on the batches of a source; `before` stays as it is.
+
+    Raises:
+        StreamError: if the source ends early or gives what does not fit; its `result` has what
+            the batches before it taught.
+    """
+    static = {"loss": loss, "reduction": reduction, "compute_dtype": compute_dtype}
+    # The step takes over the memory of the state and the sums that it is given.
+    state, sums = jax.tree.map(jnp.copy, (before, no_sums(before.params)))
+    under_way: collections.deque[Array] = collections.deque()
+    batches, steps = source.epoch(), 0
+    problem: Exception | None = None
+    while True:
+        try:
+            batch = next(batches, None)
+        except Exception as error:
+            problem = error
+            break
+        if batch is None:
+            break
+        state, sums, mark = _step_on(
+            key, state, sums, jax.device_put(batch), steps, recipe, optimizer=optimizer, **static
+        )
+        steps += 1
+        under_way.append(mark)
+        if len(under_way) > PREFETCHED:
+            under_way.popleft().block_until_ready()
+    state, row = _close(
+        before, state, sums, max(1, steps), blocks, recipe, classes=source.classes, **static
+    )
+    if not steps:  # nothing was seen: there is no epoch to close
+        state, row = before, jax.tree.map(lambda values: values[:0], row)
+    result = result_of(state, row, recipe)
+    if problem is not None:
+        kind = "" if isinstance(problem, ValueError) else f"{type(problem).__name__}: "
+        told = StreamError(f"{kind}{problem}")
+        told.result = result
+        raise told from problem
+    return result
+
+
+@functools.partial(
+    jax.jit,
+    static_argnames=("optimizer", "loss", "reduction", "compute_dtype"),
+    donate_argnames=("state", "sums"),
+)
+def _step_on(
+    key: PRNGKeyArray,
+    state: TrainState,
+    sums: BatchSums,
+    batch: Batch,
+    place: Int[Array, ""],
+    recipe: Recipe,
+    *,
+    optimizer: Static[Any],
+    loss: Static[Loss],
+    reduction: str,
+    compute_dtype: Any,
+) -> tuple[TrainState, BatchSums, Float[Array, ""]]:
+    step = step_of(optimizer, loss, recipe, reduction, compute_dtype)
+    state, seen = step(state, *batch, key=step_key(key, state.epoch, place))
+    return state, jax.tree.map(jnp.add, sums, seen), seen.loss
+
+
+@functools.partial(jax.jit, static_argnames=("loss", "classes", "reduction", "compute_dtype"))
+def _close(
+    before: TrainState,
+    after: TrainState,
+    sums: BatchSums,
+    steps: Int[Array, ""],
+    blocks: Blocks | None,
+    recipe: Recipe,
+    *,
+    loss: Static[Loss],
+    classes: bool,
+    reduction: str,
+    compute_dtype: Any,
+) -> tuple[TrainState, History]:
+    state, _, seen = close_epoch(
+        before,
+        after,
+        sums,
+        blocks,
+        recipe,
+        loss=loss.value,
+        reduction=reduction,
+        compute_dtype=compute_dtype,
+    )
+    row = summarise(*seen, steps=steps, loss=loss.value, reduction=reduction, classes=classes)
+    return state, jax.tree.map(lambda value: value[None], row)

@@ -1,0 +1,732 @@
+"""The step's options: optimisers, smoothing, class weights, dropout, averaging, half precision."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from sklearn import datasets
+
+import logistack as ls
+from logistack.layers import depth_of
+from logistack.losses import sigmoid_cross_entropy, softmax_cross_entropy
+from logistack.network import hidden_layers
+from logistack.training import epoch_order, step_key
+from logistack.training.dropout import draw_masks, require_rates, spread_rates
+from logistack.training.step import measure, require_product
+
+KEY = jax.random.key(0)
+SAMPLES = 7
+normal = np.random.default_rng(0).standard_normal
+INPUTS = normal((SAMPLES, 3)).astype(np.float32)
+LABELS = np.array([0, 1, 1, 0, 1, 0, 0])
+TARGETS = np.eye(2, dtype=np.float32)[LABELS]
+WEIGHTS = np.array([1.0, 0.5, 0.0, 2.0, 1.5, 1.0, 0.25], np.float32)
+SGD = optax.sgd(0.1)
+
+
+def network(*shapes):
+    """Layers so wide of range that some of their units are saturated and some are not."""
+    return tuple(
+        ls.Layer(np.float32(2 * normal(shape)), np.float32(2 * normal(shape[:-1])))
+        for shape in shapes
+    )
+
+
+PARAMS = network((4, 3), (2, 4))
+DEEP = network((4, 3), (4, 4), (2, 4))
+STACKED = network((3, 3, 3), (2, 3))
+STACK_ALONE = network((4, 3, 3))
+NETWORKS = {"plain": PARAMS, "deep": DEEP, "stack": STACKED, "stack at the end": STACK_ALONE}
+
+
+def to_float64(tree):
+    return jax.tree.map(lambda a: jnp.asarray(a, jnp.float64), tree)
+
+
+def train(optimizer=SGD, *, key=KEY, params=PARAMS, inputs=INPUTS, targets=TARGETS, **options):
+    """A short run, for tests that change one thing."""
+    return ls.fit(key, params, inputs, targets, **{"epochs": 3, **options}, optimizer=optimizer)
+
+
+def take_step(state, *batch, key=None, optimizer=SGD, **options):
+    return jax.jit(ls.make_step(optimizer, **options))(state, *batch, key=key)
+
+
+# An independent implementation, in NumPy and float64, with backpropagation by hand.
+
+
+def sigmoid(z):
+    return 1 / (1 + np.exp(-z))
+
+
+def plain(params):
+    """The weight and bias of every layer, those of a stack one by one."""
+    each = (zip(*layer, strict=True) if layer.weight.ndim == 3 else [layer] for layer in params)
+    return [tuple(map(np.float64, pair)) for pair in itertools.chain.from_iterable(each)]
+
+
+def drawn(key, params, rates, samples):
+    """The masks of the inputs and of every hidden layer, those of a stack one by one."""
+    rates = spread_rates(require_rates(rates), sum(map(depth_of, params)))
+    depths = [1, *map(depth_of, hidden_layers(params)[0])]
+    masks = []
+    for mask, depth in zip(draw_masks(key, params, rates, samples), depths, strict=True):
+        each = np.ones((samples, depth, 1)) if mask is None else np.float64(mask)
+        masks += list(np.moveaxis(each.reshape(samples, depth, -1), 1, 0))
+    return masks
+
+
+def backpropagate(theta, x, goals, w=None, *, classes=None, masks=None, softmax=False):
+    """The gradient of Σ wᵢ Cᵢ, and what a step sees."""
+    x, goals = np.float64(x), np.float64(goals)
+    w = np.ones(len(x)) if w is None else np.float64(w)
+    masks = masks or [1.0] * len(theta)
+    before, fed, saturated, a = [], [], [], x
+    for (weight, bias), mask in zip(theta, masks, strict=True):
+        before.append(a)
+        fed.append(a * mask)
+        z = fed[-1] @ weight.T + bias
+        a = sigmoid(z)
+        saturated.append(w @ ((a < 0.02) | (a > 0.98)).mean(1))
+    if softmax:
+        a = np.exp(z) / np.exp(z).sum(1, keepdims=True)
+        each = -(goals * np.log(a)).sum(1)
+    else:
+        each = -(goals * np.log(a) + (1 - goals) * np.log(1 - a)).sum(1)
+    delta, gradient = w[:, None] * (a - goals), []
+    for layer in reversed(range(len(theta))):
+        gradient.insert(0, (delta.T @ fed[layer], delta.sum(0)))
+        slope = before[layer] * (1 - before[layer]) * masks[layer]
+        delta = delta @ theta[layer][0] * slope
+    predicted = z[:, 0] > 0 if z.shape[1] == 1 else z.argmax(1)
+    classes = goals.argmax(1) if classes is None else classes
+    seen = ls.BatchSums(
+        loss=w @ each,
+        correct=w @ (predicted == classes),
+        weight=w.sum(),
+        target=w @ goals,
+        saturated=np.array(saturated),
+        gradient_square=np.array([(g**2).sum() + (h**2).sum() for g, h in gradient]),
+    )
+    return gradient, seen
+
+
+def assert_close(given, wanted, rtol=1e-12):
+    for one, other in zip(jax.tree.leaves(given), jax.tree.leaves(wanted), strict=True):
+        np.testing.assert_allclose(one, other, rtol=rtol, atol=rtol)
+
+
+def assert_step_of_sgd(result, params, gradient, seen):
+    state, given = result
+    moved = [
+        (weight - 0.1 * dw, bias - 0.1 * db)
+        for (weight, bias), (dw, db) in zip(plain(params), gradient, strict=True)
+    ]
+    assert_close(plain(state.params), moved)
+    # Shares of units are counted in float32.
+    assert_close(given.saturated, seen.saturated, rtol=1e-6)
+    assert_close(given._replace(saturated=0), seen._replace(saturated=0))
+
+
+# Optimisers, by Optax's names, as textbooks have them. Each rule takes the gradients g₁ … gₜ so far
+# to the change θₜ₋₁ − θₜ.
+
+
+def decayed(g, decay):
+    """Σⱼ βᵗ⁻ʲ gⱼ, which is vₜ = β vₜ₋₁ + gₜ from v₀ = 0."""
+    return np.tensordot(decay ** np.arange(len(g))[::-1], g, axes=1)
+
+
+def adagrad(g):
+    # Optax starts the sum of squares at 0.1 and adds ε = 1e-7 to it, inside the root.
+    return 0.5 * g[-1] / np.sqrt(0.1 + (g**2).sum(0) + 1e-7)
+
+
+def rmsprop(g):
+    # Optax starts the mean square at 0 and adds ε = 1e-8 inside the root.
+    return 0.05 * g[-1] / np.sqrt(0.1 * decayed(g**2, 0.9) + 1e-8)
+
+
+def adam(g):
+    # Kingma & Ba 2015, algorithm 1: ε = 1e-8 is added outside the root.
+    mean = 0.1 * decayed(g, 0.9) / (1 - 0.9 ** len(g))
+    square = 0.001 * decayed(g**2, 0.999) / (1 - 0.999 ** len(g))
+    return 0.01 * mean / (np.sqrt(square) + 1e-8)
+
+
+OPTIMIZERS = {
+    "sgd": (optax.sgd(0.1), lambda g: 0.1 * g[-1]),
+    "momentum": (optax.sgd(0.05, momentum=0.9), lambda g: 0.05 * decayed(g, 0.9)),
+    # Nesterov's gradient is taken ahead of θ, at θ − ημv; Optax keeps that point in place of θ.
+    "nesterov": (
+        optax.sgd(0.05, momentum=0.9, nesterov=True),
+        lambda g: 0.05 * (g[-1] + 0.9 * decayed(g, 0.9)),
+    ),
+    "adagrad": (optax.adagrad(0.5), adagrad),
+    "rmsprop": (optax.rmsprop(0.05), rmsprop),
+    "adam": (optax.adam(0.01), adam),
+}
+
+
+def descend(rule, params, steps, penalty=0.0):
+    """The parameters after every step, and the loss before it; penalty is λ of ½ λ‖θ‖²."""
+    theta, gradients, path, losses = plain(params), [], [], []
+    for _ in range(steps):
+        gradient, seen = backpropagate(theta, INPUTS, TARGETS)
+        gradients.append(jax.tree.map(lambda g, t: g + penalty * t, gradient, theta))
+        theta = jax.tree.map(lambda t, *g: t - rule(np.stack(g)), theta, *gradients)
+        path.append(theta)
+        losses.append(seen.loss)
+    return path, np.array(losses)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_an_optimizer_follows_its_textbook_rule(x64, name):
+    optimizer, rule = OPTIMIZERS[name]
+    path, losses = descend(rule, PARAMS, 4)
+    result = train(optimizer, params=to_float64(PARAMS), epochs=4)
+    assert_close(result.history.loss, losses)
+    assert_close(plain(result.params), path[-1])
+
+
+def test_nesterov_looks_ahead():
+    # Nesterov as he has it, with the gradient ahead of θ: v ← μv + ∇C(θ − ημv), θ ← θ − ηv.
+    theta = plain(PARAMS)
+    velocity = jax.tree.map(np.zeros_like, theta)
+    path, _ = descend(OPTIMIZERS["nesterov"][1], PARAMS, 4)
+    for _ in range(4):
+        ahead = jax.tree.map(lambda t, v: t - 0.05 * 0.9 * v, theta, velocity)
+        gradient, _ = backpropagate(ahead, INPUTS, TARGETS)
+        velocity = jax.tree.map(lambda v, g: 0.9 * v + g, velocity, gradient)
+        theta = jax.tree.map(lambda t, v: t - 0.05 * v, theta, velocity)
+    assert_close(jax.tree.map(lambda t, v: t - 0.05 * 0.9 * v, theta, velocity), path[-1])
+
+
+@pytest.mark.parametrize("name", ["sgd", "momentum"])
+def test_decayed_weights_are_a_penalty_on_their_squares(x64, name):
+    optimizer, rule = OPTIMIZERS[name]
+    optimizer = optax.chain(optax.add_decayed_weights(0.3), optimizer)
+    path, _ = descend(rule, PARAMS, 3, penalty=0.3)
+    assert_close(plain(train(optimizer, params=to_float64(PARAMS)).params), path[-1])
+
+
+# What a step sees.
+
+
+@pytest.mark.parametrize("name", ["deep", "stack at the end"])
+def test_a_step_sees_what_numpy_sees(x64, name):
+    params = to_float64(NETWORKS[name])
+    theta = plain(params)
+    targets = np.eye(theta[-1][1].size)[LABELS]
+    result = take_step(ls.init_state(params, SGD), INPUTS, targets)
+    assert_step_of_sgd(result, params, *backpropagate(theta, INPUTS, targets))
+    seen = result[1]
+    assert seen.saturated.shape == seen.gradient_square.shape == (len(theta),)
+    assert ((seen.saturated > 0) & (seen.saturated < seen.weight)).any()
+
+
+def test_the_mean_divides_the_gradient_and_no_other_sum(x64):
+    params = to_float64(PARAMS)
+    state = ls.init_state(params, SGD)
+    result = take_step(state, INPUTS, TARGETS, WEIGHTS, reduction="mean")
+    gradient, seen = backpropagate(plain(params), INPUTS, TARGETS, WEIGHTS)
+    total = WEIGHTS.sum(dtype=float)
+    seen = seen._replace(gradient_square=seen.gradient_square / total**2)
+    assert_step_of_sgd(result, params, jax.tree.map(lambda g: g / total, gradient), seen)
+
+
+@pytest.mark.parametrize("share", [0.0199, 0.0201, 0.9799, 0.9801])
+def test_a_unit_is_saturated_below_0_02_and_above_0_98(share):
+    layer = ls.Layer(np.zeros((1, 3), np.float32), np.float32([np.log(share / (1 - share))]))
+    _, seen = take_step(ls.init_state((layer,), SGD), INPUTS, LABELS[:, None])
+    np.testing.assert_array_equal(seen.saturated, [0 if 0.02 < share < 0.98 else SAMPLES])
+
+
+# Label smoothing.
+
+KINDS = {
+    "rows": (PARAMS, TARGETS, {}),
+    "rows, softmax": (PARAMS, TARGETS, {"loss": softmax_cross_entropy}),
+    "classes": (PARAMS, LABELS, {"loss": softmax_cross_entropy}),
+    "one output": (network((4, 3), (1, 4)), LABELS[:, None], {}),
+}
+
+
+def rows_of(kind):
+    targets = KINDS[kind][1]
+    return np.eye(2)[targets] if targets.ndim == 1 else np.float64(targets)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_smoothed_targets_are_moved_towards_equal_shares(x64, kind):
+    params, targets, options = KINDS[kind]
+    params = to_float64(params)
+    state = ls.init_state(params, SGD)
+    wanted = backpropagate(
+        plain(params), INPUTS, 0.7 * rows_of(kind) + 0.3 / 2, WEIGHTS,
+        classes=LABELS, softmax="loss" in options,
+    )  # fmt: skip
+    result = take_step(state, INPUTS, targets, WEIGHTS, label_smoothing=0.3, **options)
+    assert_step_of_sgd(result, params, *wanted)
+
+
+def test_accuracy_is_that_on_the_targets_themselves():
+    # With one output a target of 1 becomes, rounded, ½, which would stand for class 0.
+    params, targets, _ = KINDS["one output"]
+    share = np.float32(1 - 2.0**-24)
+    assert 1 + share * (np.float32(0.5) - 1) == 0.5
+    state = ls.init_state(params, SGD)
+    _, seen = take_step(state, INPUTS, targets, label_smoothing=share)
+    _, wanted = backpropagate(plain(params), INPUTS, targets, classes=LABELS)
+    assert seen.correct == wanted.correct != 0
+
+
+# Class weights.
+
+
+@pytest.mark.parametrize(
+    ("kind", "weights"), [("rows", None), ("classes", WEIGHTS), ("one output", WEIGHTS)]
+)
+def test_class_weights_multiply_sample_weights(x64, kind, weights):
+    params, targets, options = KINDS[kind]
+    params = to_float64(params)
+    by_hand = np.array([3.0, 0.5])[LABELS] * (1 if weights is None else weights)
+    wanted = backpropagate(
+        plain(params), INPUTS, rows_of(kind), by_hand, classes=LABELS, softmax="loss" in options
+    )
+    state = ls.init_state(params, SGD)
+    result = take_step(state, INPUTS, targets, weights, class_weight=[3, 0.5], **options)
+    assert_step_of_sgd(result, params, *wanted)
+
+
+THREE = network((3, 3))
+BALANCED = {
+    "samples": (PARAMS, LABELS, None),
+    "weighted": (PARAMS, LABELS, np.float64(WEIGHTS)),
+    "a class absent": (THREE, 2 * LABELS, None),
+    "a class of weight 0": (THREE, np.array([0, 1, 2, 0, 1, 0, 0]), np.float64(WEIGHTS)),
+}
+
+
+@pytest.mark.parametrize("case", BALANCED)
+def test_balanced_classes_weigh_the_same_and_together_what_they_did(x64, case):
+    params, labels, weights = BALANCED[case]
+    own = np.ones(SAMPLES) if weights is None else np.float64(weights)
+    totals = np.bincount(labels, own, minlength=params[-1].bias.size)
+    present = totals > 0
+    factors = np.where(present, own.sum() / present.sum() / np.where(present, totals, 1), 0)
+    shares = np.bincount(labels, own * factors[labels])
+    np.testing.assert_allclose(shares[shares > 0], own.sum() / present.sum())
+    assert (abs(factors[present] - 1) > 0.05).all()
+    options = {"params": to_float64(params), "targets": labels, "loss": softmax_cross_entropy}
+    given, wanted = (
+        train(sample_weight=weights, class_weight=class_weight, epochs=2, **options)
+        for class_weight in ("balanced", factors)
+    )
+    assert_close(given, wanted)
+
+
+# Dropout.
+
+RATES = {
+    "plain": 0.5,
+    "deep": (0.25, 0.5, 0.1),
+    "stack": (0.2, 0.3, 0.0, 0.6),
+    "stack at the end": (0.2, 0.4),
+}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_step_with_dropout_goes_forward_and_back_through_its_masks(x64, name):
+    params = to_float64(NETWORKS[name])
+    theta = plain(params)
+    targets = np.eye(theta[-1][1].size)[LABELS]
+    masks = drawn(KEY, params, RATES[name], SAMPLES)
+    state = ls.init_state(params, SGD)
+    result = take_step(state, INPUTS, targets, WEIGHTS, key=KEY, dropout=RATES[name])
+    wanted = backpropagate(theta, INPUTS, targets, WEIGHTS, masks=masks)
+    assert_step_of_sgd(result, params, *wanted)
+    _, whole = backpropagate(theta, INPUTS, targets, WEIGHTS)
+    assert abs(result[1].loss - whole.loss) > 1e-3
+
+
+def test_a_run_with_dropout_draws_new_masks_at_every_step(x64):
+    # The last batch is filled up with sample 0 at weight 0.
+    params, rates = to_float64(DEEP), (0.25, 0.5, 0.1)
+    theta, losses = plain(params), []
+    for epoch in range(2):
+        order, seen = np.asarray(epoch_order(KEY, epoch, SAMPLES)), []
+        batches = np.append(order, [0, 0]).reshape(3, 3)
+        for place, batch in enumerate(batches):
+            w = np.array([1.0, 0.0, 0.0]) if place == 2 else np.ones(3)
+            masks = drawn(step_key(KEY, epoch, place), params, rates, 3)
+            gradient, sums = backpropagate(theta, INPUTS[batch], TARGETS[batch], w, masks=masks)
+            theta = jax.tree.map(lambda t, g: t - 0.1 * g, theta, gradient)
+            seen.append(sums.loss)
+        losses.append(sum(seen))
+    result = train(params=params, dropout=rates, batch_size=3, epochs=2)
+    assert_close((plain(result.params), result.history.loss), (theta, np.array(losses)))
+
+
+@pytest.mark.parametrize("rate", [0.5, 0.1, 1 / 3, 0.9, 1e-6, 1 - 1e-6])
+def test_a_mask_is_0_or_what_makes_its_mean_1(rate):
+    # The share that is kept is rounded to 16 bits, but never to 0; what is kept is divided by it.
+    kept = max(1, 65536 - round(rate * 65536)) / 65536
+    assert abs(kept - (1 - rate)) <= 2**-16
+    params = network((50, 40), (2, 50))
+    for mask in draw_masks(KEY, params, spread_rates(require_rates((rate, rate)), 2), 1000):
+        assert set(np.unique(mask)) <= {np.float32(0), np.float32(1 / kept)}
+        error = (kept * (1 - kept) / mask.size) ** 0.5
+        assert abs((np.array(mask) > 0).mean() - kept) <= 5 * error
+        assert abs(np.float64(mask).mean() - 1) <= 5 * error / kept
+
+
+def test_every_layer_drops_its_own_share():
+    params = network((60, 40), (3, 60, 60), (50, 60), (2, 50))
+    rates = (0.1, 0.5, 0.2, 0.4, 0.6, 0.3)
+    for rate, mask in zip(rates, drawn(KEY, params, rates, 1000), strict=True):
+        error = (rate * (1 - rate) / mask.size) ** 0.5
+        assert abs((mask == 0).mean() - rate) < 5 * error
+        # … and so does every unit, and every sample.
+        for axis in (0, 1):
+            shares = (mask == 0).mean(axis)
+            assert abs(shares - rate).max() < 5.5 * (rate * (1 - rate) / mask.shape[axis]) ** 0.5
+
+
+def test_a_pair_is_the_rate_of_the_inputs_and_of_all_hidden_layers():
+    for name, layers in (("plain", 2), ("deep", 3), ("stack", 4)):
+        pair, each = ((0.2, 0.5), (0.2, *[0.5] * (layers - 1)))
+        one, other = (drawn(KEY, NETWORKS[name], rates, 50) for rates in (pair, each))
+        assert_close(one, other, rtol=0)
+        alone = drawn(KEY, NETWORKS[name], 0.5, 50)
+        assert_close(alone[1:], one[1:], rtol=0)
+        assert (alone[0] == 1).all()
+    single = drawn(KEY, network((2, 3)), (0.5, 0.5), 50)
+    assert len(single) == 1
+    assert (single[0] == 0).any()
+
+
+def assert_independent(rows):
+    """Correlations of independent rows are about normal, with variance 1 / length."""
+    rows = np.reshape(rows, (len(rows), -1)) == 0
+    pairs = np.triu_indices(len(rows), 1)
+    correlations = np.corrcoef(rows)[pairs] * rows.shape[1] ** 0.5
+    assert abs(correlations).max() < 6
+    assert abs((correlations**2).mean() - 1) < 6 * (2 / correlations.size) ** 0.5
+
+
+def test_masks_are_independent():
+    params = network((60, 60), (4, 60, 60), (60, 60), (2, 60))
+    masks = np.stack(drawn(KEY, params, (0.5, 0.5), 60))
+    assert masks.shape == (7, 60, 60)
+    for axis in range(3):  # layers, samples and units
+        assert_independent(np.moveaxis(masks, axis, 0))
+    steps = [
+        draw_masks(
+            step_key(key, epoch, step), params, spread_rates(require_rates((0.5, 0.0)), 7), 60
+        )[0]
+        for key in jax.random.split(KEY, 2)
+        for epoch in range(3)
+        for step in range(3)
+    ]
+    assert_independent(np.array(steps))
+
+
+def test_dropout_of_one_layer_does_not_depend_on_that_of_another():
+    one, other = (drawn(KEY, STACKED, rates, 50) for rates in ((0.5, 0.3), (0.1, 0.3)))
+    assert_close(one[1:], other[1:], rtol=0)
+    assert (one[0] != other[0]).any()
+
+
+def test_a_step_with_dropout_asks_for_its_key():
+    with pytest.raises(TypeError, match=r"^key: .*got None"):
+        take_step(ls.init_state(PARAMS, SGD), INPUTS, TARGETS, dropout=0.5)
+
+
+# The moving average of the parameters.
+
+
+def test_the_average_is_the_sum_of_decayed_parameters(x64):
+    decay, (optimizer, rule) = 0.8, OPTIMIZERS["adam"]
+    path, _ = descend(rule, PARAMS, 4)
+    params = to_float64(PARAMS)
+    step = jax.jit(ls.make_step(optimizer, ema_decay=decay))
+    state = ls.init_state(params, optimizer, ema_decay=decay)
+    for count in range(1, 5):
+        state, _ = step(state, INPUTS, TARGETS)
+        wanted = jax.tree.map(lambda *t: (1 - decay) * decayed(np.stack(t), decay), *path[:count])
+        assert_close(plain(state.average.ema), wanted)
+        assert_close(plain(state.params), path[count - 1])  # what is averaged changes no step
+        assert state.average.count == count
+    run = train(optimizer, params=params, epochs=4, ema_decay=decay)
+    assert_close(run.state, state._replace(epoch=4))
+    assert_close(plain(run.params), jax.tree.map(lambda mean: mean / (1 - decay**4), wanted))
+
+
+def test_the_average_of_no_steps_is_the_parameters():
+    assert_close(train(ema_decay=0.9, epochs=0).params, PARAMS, rtol=0)
+
+
+def test_a_step_that_averages_asks_for_a_state_with_an_average():
+    with pytest.raises(ValueError, match=r"^state: .*average.*ema_decay"):
+        take_step(ls.init_state(PARAMS, SGD), INPUTS, TARGETS, ema_decay=0.9)
+
+
+# Half precision.
+
+IMAGES = np.float32(datasets.load_digits().data / 16)
+DIGITS = datasets.load_digits().target
+RATE_1 = optax.sgd(1.0)
+# How far rounding to bfloat16, with its 8 bits, moves a number, as a share of it: 2⁻⁸.
+ROUNDING = float(jnp.finfo(jnp.bfloat16).eps) / 2
+
+
+def logits_and_gradient(params, compute_dtype):
+    """Of the summed loss of 100 digits; a step of rate 1 subtracts the gradient."""
+    product, step = (
+        require_product(compute_dtype),
+        ls.make_step(RATE_1, compute_dtype=compute_dtype),
+    )
+
+    @jax.jit
+    def run(params, *batch):
+        _, z, _ = measure(params, *batch, sigmoid_cross_entropy, product=product)
+        return z, step(ls.init_state(params, RATE_1), *batch)[0].params
+
+    z, after = run(params, IMAGES[:100], np.float32(np.eye(10)[DIGITS[:100]]))
+    return np.float64(z), jax.tree.map(lambda one, other: np.float64(one) - other, params, after)
+
+
+def test_half_precision_of_one_layer_is_within_the_rounding_of_its_operands():
+    # Two operands rounded: |Δz| ≤ 2u |W||x|. Back, ∂C/∂z moves by up to ¼ |Δz|, and two operands
+    # and the result are rounded: 3u |∂C/∂z||x|. Terms of u² and of float32 are within the 1.05.
+    params = ls.init_params(KEY, (64, 10))
+    weight, images = np.float64(params[0].weight), np.float64(IMAGES[:100])
+    moved = 2 * ROUNDING * abs(images) @ abs(weight).T
+    exact, (whole,) = logits_and_gradient(params, None)
+    rounded, (half,) = logits_and_gradient(params, jnp.bfloat16)
+    error = abs(rounded - exact)
+    assert (error <= 1.05 * moved).all()
+    assert error.max() > 1e-3 * abs(exact).max()
+    slope = abs(sigmoid(exact) - np.eye(10)[DIGITS[:100]])
+    bound = (moved / 4 + 3 * ROUNDING * slope).T @ images
+    error = abs(half.weight - whole.weight)
+    assert (error <= 1.05 * bound + 1e-5).all()
+    assert error.max() > 1e-4 * abs(whole.weight).max()
+
+
+def test_half_precision_of_a_deep_network_loses_a_few_roundings():
+    # Norm-wise: about two roundings a product, two products on the way forward and two back.
+    params = ls.init_params(KEY, (64, 16, 10))
+    half, whole = (
+        jax.tree.leaves(logits_and_gradient(params, dtype)) for dtype in (jnp.bfloat16, None)
+    )
+    errors = [
+        np.linalg.norm(one - other) / np.linalg.norm(other)
+        for one, other in zip(half, whole, strict=True)
+    ]
+    assert min(errors) > ROUNDING / 100
+    assert errors[0] < 4 * ROUNDING
+    assert max(errors[1:]) < ROUNDING
+
+
+def equations(jaxpr):
+    """All equations of a program, those inside of others too."""
+    for equation in jaxpr.eqns:
+        yield equation
+        for value in jax.tree.leaves(list(equation.params.values())):
+            inner = getattr(value, "jaxpr", value)
+            if hasattr(inner, "eqns"):
+                yield from equations(inner)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_product_has_operands_of_half_precision(name):
+    params = NETWORKS[name]
+    targets = np.eye(params[-1].bias.shape[-1])[LABELS]
+
+    def products(compute_dtype):
+        step = ls.make_step(SGD, compute_dtype=compute_dtype, dropout=(0.5, 0.5))
+        program = jax.make_jaxpr(step)(ls.init_state(params, SGD), INPUTS, targets, key=KEY)
+        named = [e for e in equations(program.jaxpr) if e.primitive.name == "dot_general"]
+        return [{variable.aval.dtype.name for variable in e.invars} for e in named]
+
+    half = products(jnp.bfloat16)  # which has one more, of no use, that XLA leaves out
+    assert half == [{"bfloat16"}] * len(half)
+    assert len(half) >= len(products(None))
+    # Two products a layer, weight by activations and gradient by activations, and a third where
+    # there is a layer before; a stack's are there once, for all its layers.
+    assert len(products(None)) >= 3 * len(hidden_layers(params)[0]) + 2
+    assert all(kinds == {"float32"} for kinds in products(None))
+
+
+def test_digits_are_learned_in_half_precision_as_in_single():
+    start = ls.init_params(KEY, (64, 16, 10))
+
+    def run(compute_dtype):
+        return train(
+            optax.adam(0.02), params=start, inputs=IMAGES, targets=np.eye(10)[DIGITS],
+            batch_size=32, epochs=4, compute_dtype=compute_dtype,
+        )  # fmt: skip
+
+    half, whole = run(jnp.bfloat16), run(None)
+    assert {leaf.dtype for leaf in jax.tree.leaves(half.state)} <= {jnp.dtype("float32"), jnp.dtype("int32")}  # fmt: skip
+    assert half.history.loss.dtype == jnp.float32
+    assert whole.history.accuracy[-1] > 0.9
+    assert abs(half.history.accuracy[-1] - whole.history.accuracy[-1]) < 0.01
+    assert (half.history.loss != whole.history.loss).all()
+
+
+# All options, together and in turn.
+
+OPTIONS = {
+    "dropout": (0.25, 0.5),
+    "label_smoothing": 0.1,
+    "ema_decay": 0.9,
+    "class_weight": np.array([2.0, 0.5]),
+    "compute_dtype": jnp.bfloat16,
+}
+
+
+def run_all(*, epochs=4, params=PARAMS, key=KEY, **changed):
+    options = {**OPTIONS, "batch_size": 3, "sample_weight": WEIGHTS, **changed}
+    return train(optax.adam(0.01), params=params, key=key, epochs=epochs, **options)
+
+
+def test_a_run_with_all_options_continues_bit_for_bit():
+    whole, half = run_all(), run_all(epochs=2)
+    rest = run_all(epochs=2, params=half.state)
+    joined = jax.tree.map(lambda *rows: np.concatenate(rows), half.history, rest.history)
+    assert_close((rest.params, rest.state, joined), tuple(whole), rtol=0)
+    assert_close(run_all(), whole, rtol=0)
+    other = run_all(key=jax.random.key(1))
+    assert (other.history.loss != whole.history.loss).all()
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"dropout": (0.1, 0.9)}, {"label_smoothing": 0.5}, {"ema_decay": 0.5},
+     {"class_weight": [1.0, 3.0]}, {"class_weight": "balanced"}],
+    ids=["dropout", "label_smoothing", "ema_decay", "class_weight", "balanced"],
+)  # fmt: skip
+def test_another_value_of_an_option_compiles_nothing_and_counts(compilations, changed):
+    first = run_all()
+    run_all(**changed)  # `balanced` counts the classes in programs of its own
+    seen = len(compilations)
+    result = run_all(**changed)
+    assert len(compilations) == seen
+    leaves = zip(*map(jax.tree.leaves, (result.params, first.params)), strict=True)
+    assert all((one != other).any() for one, other in leaves)
+
+
+@pytest.mark.parametrize(
+    "nothing",
+    [{"dropout": 0}, {"dropout": (0.0, 0.0)}, {"dropout": np.zeros(2)}, {"dropout": None},
+     {"label_smoothing": 0.0}, {"label_smoothing": None}, {"ema_decay": 0.0},
+     {"class_weight": None}, {"compute_dtype": None}],
+    ids=str,
+)  # fmt: skip
+def test_an_option_of_0_asks_for_nothing(nothing):
+    state = ls.init_state(PARAMS, SGD)
+    programs = (
+        jax.make_jaxpr(ls.make_step(SGD, **options))(state, INPUTS, TARGETS)
+        for options in ({}, nothing)
+    )
+    assert len(set(map(str, programs))) == 1
+    assert_close(train(**nothing), train(), rtol=0)
+
+
+def test_members_each_have_their_own_traced_options():
+    keys = jax.random.split(KEY, 3)
+    starts = jax.tree.map(lambda a: jnp.stack([a, -a, 0.5 * a]), PARAMS)
+    rates = jnp.array([[0.0, 0.0], [0.5, 0.1], [0.0, 0.9]])
+    shares, decays = jnp.array([0.5, 0.0, 0.1]), jnp.array([0.9, 0.5, 0.0])
+
+    def run(key, params, rates, share, decay):
+        step = ls.make_step(SGD, dropout=rates, label_smoothing=share, ema_decay=decay)
+        return step(ls.init_state(params, SGD, ema_decay=decay), INPUTS, TARGETS, key=key)
+
+    arguments = keys, starts, rates, shares, decays
+    members = jax.jit(jax.vmap(run))(*arguments)
+    for member in range(3):
+        (state, given), own = jax.tree.map(lambda a, i=member: a[i], (members, arguments))
+        key, params, rates, share, decay = own
+        masks = drawn(key, params, tuple(rates), SAMPLES)
+        goals = (1 - float(share)) * TARGETS + float(share) / 2
+        gradient, seen = backpropagate(plain(params), INPUTS, goals, masks=masks)
+        assert_close(given, seen, rtol=1e-5)
+        moved = jax.tree.map(lambda t, g: t - 0.1 * g, plain(params), gradient)
+        assert_close(plain(state.params), moved, rtol=1e-5)
+        mean = jax.tree.map(lambda a, decay=decay: (1 - decay) * a, state.params)
+        assert_close(state.average.ema, mean, rtol=1e-6)
+
+
+def test_a_run_may_have_traced_options():
+    def run(rates, share, decay):
+        return train(dropout=rates, label_smoothing=share, ema_decay=decay, batch_size=3)
+
+    members = jax.eval_shape(jax.vmap(run), jnp.ones((5, 2)), jnp.ones(5), jnp.ones(5))
+    assert members.history.loss.shape == (5, 3)
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+@pytest.mark.parametrize(
+    ("dtype", "bits"), [("bfloat16", 32), ("bfloat16", 64), ("float32", 64), ("float64", 64)]
+)
+def test_an_option_keeps_every_dtype(dtype, bits, option):
+    options = {option: OPTIONS[option]}
+    with jax.enable_x64(bits == 64):
+        params = jax.tree.map(lambda a: jnp.asarray(a, jnp.dtype(dtype)), STACKED)
+        state = ls.init_state(params, SGD, ema_decay=options.get("ema_decay", 0.0))
+        step = ls.make_step(SGD, **options)
+        after, seen = jax.eval_shape(step, state, INPUTS, TARGETS, WEIGHTS, key=KEY)
+        before = jax.eval_shape(lambda: state)
+        assert jax.tree.leaves(after) == jax.tree.leaves(before)
+        assert seen.loss.dtype == seen.weight.dtype == jnp.dtype("float64" if dtype == "float64" else "float32")  # fmt: skip
+
+
+# Bad input.
+
+REFUSED = [
+    ({"dropout": 1.0}, ValueError, r"^dropout: .*below 1, got 1\.0"),
+    ({"dropout": -0.1}, ValueError, r"^dropout: .*at least 0.*got -0\.1"),
+    ({"dropout": np.nan}, ValueError, r"^dropout: .*got nan"),
+    ({"dropout": (0.0, 1.5)}, ValueError, r"^dropout: .*below 1, got 1\.5"),
+    ({"dropout": (0.1, 0.2, 0.3)}, ValueError, r"^dropout: .*2 .*got 3"),
+    ({"dropout": ()}, ValueError, r"^dropout: .*got 0"),
+    ({"dropout": np.full((2, 1), 0.1)}, ValueError, r"^dropout: .*got shape \(2, 1\)"),
+    ({"dropout": "half"}, (TypeError, ValueError), r"^dropout: "),
+    ({"dropout": ("a", "b")}, TypeError, r"^dropout: .*got dtype <U1"),
+    ({"label_smoothing": 1.0}, ValueError, r"^label_smoothing: .*below 1, got 1\.0"),
+    ({"label_smoothing": -0.1}, ValueError, r"^label_smoothing: .*got -0\.1"),
+    ({"label_smoothing": np.nan}, ValueError, r"^label_smoothing: .*got nan"),
+    ({"label_smoothing": [0.1, 0.2]}, ValueError, r"^label_smoothing: .*scalar.*\(2,\)"),
+    ({"label_smoothing": "a"}, TypeError, r"^label_smoothing: .*got dtype <U1"),
+    ({"ema_decay": 1.0}, ValueError, r"^ema_decay: .*below 1, got 1\.0"),
+    ({"ema_decay": -0.5}, ValueError, r"^ema_decay: .*got -0\.5"),
+    ({"ema_decay": np.nan}, ValueError, r"^ema_decay: .*got nan"),
+    ({"ema_decay": "a"}, TypeError, r"^ema_decay: .*got dtype <U1"),
+    ({"class_weight": [1.0, 2.0, 3.0]}, ValueError, r"^class_weight: .*\(2,\), got \(3,\)"),
+    ({"class_weight": 2.0}, ValueError, r"^class_weight: .*\(2,\), got \(\)"),
+    ({"class_weight": [1.0, -1.0]}, ValueError, r"^class_weight: .*at least 0, got -1\.0"),
+    ({"class_weight": [0.0, 0.0]}, ValueError, r"^class_weight: .*above 0, got zeros"),
+    ({"class_weight": [1.0, np.nan]}, ValueError, r"^class_weight: .*got 1 NaN"),
+    ({"class_weight": "even"}, (TypeError, ValueError), r"^class_weight: .*got "),
+    ({"compute_dtype": jnp.float16}, TypeError, r"^compute_dtype: .*bfloat16, got .*float16"),
+    ({"compute_dtype": "bfloat16x"}, TypeError, r"^compute_dtype: .*got 'bfloat16x'"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("option", "error", "message"), REFUSED)
+def test_options_say_what_they_wanted(option, error, message):
+    with pytest.raises(error, match=message):
+        train(**option)
+    state = ls.init_state(PARAMS, SGD, ema_decay=0.5)
+    with pytest.raises(error, match=message):
+        ls.make_step(SGD, **option)(state, INPUTS, TARGETS, key=KEY)
+    if "ema_decay" in option:
+        with pytest.raises(error, match=message):
+            ls.init_state(PARAMS, SGD, **option)
