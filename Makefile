@@ -13,20 +13,24 @@ create = $(PYTHON) -m venv --clear $(1)
 install = $(1)/bin/python -m pip install --quiet --disable-pip-version-check $(2)
 endif
 
-.PHONY: help digits article test lint benchmark clean
+.PHONY: help digits article backpropagation test lint benchmark clean
 
 help:
-	@echo 'make digits     train a network on handwritten digits and show what it learned'
-	@echo 'make article    reproduce the numbers and figures of the article'
-	@echo 'make test       lint, types, the whole suite, and the public surface of the built wheel'
-	@echo 'make benchmark  time training beside PyTorch, scikit-learn, Flax and Equinox'
-	@echo 'make clean      remove the virtual environments and everything built'
+	@echo 'make digits            train a network on handwritten digits and show what it learned'
+	@echo 'make article           reproduce the numbers and figures of the article'
+	@echo 'make backpropagation   compute the gradient by hand, and draw where it vanishes'
+	@echo 'make test              lint, types, the whole suite, and the public surface of the built wheel'
+	@echo 'make benchmark         time training beside PyTorch, scikit-learn, Flax and Equinox'
+	@echo 'make clean             remove the virtual environments and everything built'
 
 digits: $(VENV)/.experiments
 	$(VENV)/bin/python experiments/digits.py
 
 article: $(VENV)/.experiments
 	$(VENV)/bin/python experiments/article.py
+
+backpropagation: $(VENV)/.experiments
+	$(VENV)/bin/python experiments/backpropagation.py
 
 test: lint $(WHEEL_VENV)/.wheel
 	$(VENV)/bin/python -m pytest

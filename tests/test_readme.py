@@ -15,8 +15,9 @@ def blocks(language):
 
 
 def test_the_code_prints_what_its_comments_say():
-    (code,) = blocks("python")
-    assert len(code.splitlines()) <= 35
+    first, *more = blocks("python")
+    assert len(first.splitlines()) <= 35
+    code = "\n".join([first, *more])
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False
     )

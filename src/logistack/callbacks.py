@@ -18,11 +18,15 @@ class Progress(NamedTuple):
 
     Attributes:
         result: the parameters and state now, and the chunk's own rows of history.
-        epochs_done: how many epochs of this run lie behind, those before it resumed among them.
+        epochs_before: how many epochs of this run lay behind before the chunk, those from before
+            it resumed among them.
+        epochs_done: how many lie behind now; an epoch that was taken back, because it was not
+            finite, has a row and does not count.
         samples_per_second: the rate of the chunk, compilation included if it was the first.
     """
 
     result: FitResult
+    epochs_before: int
     epochs_done: int
     samples_per_second: float
 
@@ -45,13 +49,12 @@ def rows_of(progress: Progress) -> list[dict[str, Any]]:
         for name, values in progress.result.history._asdict().items()
         if values is not None
     }
-    count = len(measures["loss"])
     return [
         {
-            "epoch": progress.epochs_done - count + 1 + row,
+            "epoch": progress.epochs_before + 1 + row,
             **{name: values[row].tolist() for name, values in measures.items()},
         }
-        for row in range(count)
+        for row in range(len(measures["loss"]))
     ]
 
 

@@ -97,6 +97,7 @@ def fit_with_callbacks(
     >>> told, result.history.loss.shape
     ([2, 4, 5], (5,))
     """
+    _checks.require_key("key", key)
     # Once on the device here, rather than once a chunk in `fit`.
     inputs, targets = (
         _checks.require_numeric(name, array)
@@ -144,7 +145,8 @@ def fit_stream(
     Batches go to the device while the steps before them are under way, and no more than three
     are there at a time. An iterator that tells its place by `get_state` and `set_state`, as
     Grain's do, is set to it when a run resumes from its checkpoint; another is taken to start
-    anew, and is run past the batches already seen.
+    anew, and is run past the batches already seen. (Grain goes on only with a data source whose
+    `repr` is the same in every process.)
 
     Args:
         key: a JAX random key; `fit` with the same key drops out the same units.
@@ -260,46 +262,51 @@ def _drive(
     if keeper is not None:
         result = keeper.resume(result)
         saved = int(result.state.epoch)
-    history = result.history
+    # In NumPy: each length of a JAX array would be another program to compile.
+    history = jax.tree.map(np.asarray, result.history)
 
     with _caught_signals() as caught:
         while True:
-            state = result.state
-            chunk = min(every, max(0, first + epochs - int(state.epoch)))
+            before = int(result.state.epoch)
+            chunk = min(every, max(0, first + epochs - before))
             start = time.perf_counter()
             problem = None
             try:
-                result, samples = advance(state, chunk)
+                result, samples = advance(result.state, chunk)
             except StreamError as error:
                 result, samples, problem = error.result, 0, error
             jax.block_until_ready(result)
             seconds = time.perf_counter() - start
             now = int(result.state.epoch)
-            result = result._replace(history=_rows_that_ran(result.history))
-            history = jax.tree.map(lambda *rows: jnp.concatenate(rows), history, result.history)
-            if problem is None and len(result.history.loss):
+            rows = _rows_that_ran(result.history)
+            history = jax.tree.map(lambda *parts: np.concatenate(parts), history, rows)
+            if problem is None and len(rows.loss):
+                result = result._replace(history=jax.tree.map(jnp.asarray, rows))
+                progress = Progress(result, before - first, now - first, samples / seconds)
                 for callback in callbacks:
-                    callback(Progress(result, now - first, samples / seconds))
-            result = result._replace(history=history)
-            ended = now >= first + epochs or now < int(state.epoch) + chunk or problem is not None
-            due = now - saved >= (1 if ended or caught else save_every)
-            if keeper is not None and due:
-                keeper.save(result)
+                    callback(progress)
+            number = caught[0] if caught else None
+            ended = now >= first + epochs or now < before + chunk or problem is not None
+            due = 1 if ended or number is not None else save_every
+            if keeper is not None and now - saved >= due:
+                keeper.save(result.state, history)
                 saved = now
+            if not ended and number is None:
+                continue
+            result = result._replace(history=jax.tree.map(jnp.asarray, history))
             if problem is not None:
                 problem.result = result
-                if keeper is not None:
-                    problem.add_note(
-                        f"What was learned up to epoch {now - first} is in {keeper.path}"
-                    )
+                if keeper is not None and now > first:
+                    where = f"What was learned up to epoch {now - first} is in {keeper.path}"
+                    problem.add_note(where)
                 raise problem
-            if ended:
-                return result
-            if caught:
-                raise _interrupted(caught[0], result, keeper, done=now - first, epochs=epochs)
+            if number is not None:
+                raise _interrupted(number, result, keeper, done=now - first, epochs=epochs)
+            return result
 
 
 def _rows_that_ran(history: History) -> History:
+    history = jax.tree.map(np.asarray, history)
     # An epoch that did run has an accuracy, even one whose loss is not a number.
     ran = ~np.isnan(history.accuracy)
     return jax.tree.map(lambda rows: rows[ran], history)
@@ -312,15 +319,14 @@ class _Keeper:
         self.path, self._source = path, source
         self._key = np.asarray(jax.random.key_data(key)).tolist()
 
-    def save(self, result: FitResult) -> None:
-        """Keeps a result that has the history of all epochs."""
-        rows = result.history._asdict()
+    def save(self, state: TrainState, history: History) -> None:
+        """Keeps a state, with the history of all epochs."""
         notes = {
             "key": self._key,
-            "history": jax.tree.map(lambda values: np.asarray(values).tolist(), rows),
+            "history": jax.tree.map(np.ndarray.tolist, history._asdict()),
             "stream": None if self._source is None else self._source.position(),
         }
-        checkpoint.save(self.path, result.state, notes=notes)
+        checkpoint.save(self.path, state, notes=notes)
 
     def resume(self, start: FitResult) -> FitResult:
         """The last result that was kept, or `start` if there is none yet."""
@@ -333,13 +339,22 @@ class _Keeper:
                 f"key: wanted that of the run that {self.path} has a checkpoint of, "
                 f"{notes.get('key')}, got {self._key}"
             )
+        if (self._source is None) != (notes["stream"] is None):
+            kinds = ("fit_with_callbacks", "fit_stream")
+            raise ValueError(
+                f"checkpoint_path: wanted a checkpoint of {kinds[self._source is not None]}, "
+                f"{self.path} has one of {kinds[notes['stream'] is not None]}"
+            )
         if self._source is not None:
             self._source.seek(notes["stream"])
-        history = start.history
+        history: Any = start.history
+        done = int(state.epoch) - int(start.state.epoch)
         for name, rows in history._asdict().items():
             if rows is not None:
-                kept = jnp.asarray(notes["history"][name], rows.dtype)
-                history = history._replace(**{name: kept.reshape(-1, *rows.shape[1:])})
+                kept = np.asarray(notes["history"][name], rows.dtype)
+                # An epoch that was taken back has a row, and will have it again.
+                kept = kept.reshape(-1, *rows.shape[1:])[:done]
+                history = history._replace(**{name: kept})
         return start._replace(state=state, history=history)
 
 
@@ -356,7 +371,11 @@ def _caught_signals() -> Iterator[list[int]]:
     if threading.current_thread() is not threading.main_thread():  # which alone gets signals
         yield caught
         return
-    before = {number: signal.signal(number, catch) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {
+        number: signal.signal(number, catch)
+        for number in (signal.SIGINT, signal.SIGTERM)
+        if signal.getsignal(number) not in (signal.SIG_IGN, None)  # None: not Python's to restore
+    }
     try:
         yield caught
     finally:

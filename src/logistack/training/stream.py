@@ -64,7 +64,7 @@ class Source:
         self._steps, self._params, self._loss = steps, params, loss
         self._taken = 0
         self.samples = 0
-        self._first: dict[str, jax.ShapeDtypeStruct] | None = None
+        self._first: dict[str, tuple[tuple[int, ...], str]] | None = None
 
     @property
     def _rewinds(self) -> bool:
@@ -73,7 +73,7 @@ class Source:
     @property
     def classes(self) -> bool:
         """Whether targets are integer classes, so far as batches have been seen."""
-        return self._first is not None and self._first["targets"].ndim == 1
+        return self._first is not None and len(self._first["targets"][0]) == 1
 
     def epoch(self) -> Iterator[Batch]:
         """Gives the batches of the next epoch, each checked; raises ValueError or TypeError."""
@@ -81,15 +81,21 @@ class Source:
             self._iterator, self._taken = iter(self._batches), 0
         start = self._taken
         while self._steps is None or self._taken < start + self._steps:
-            batch = next(self._iterator, None)
-            if batch is None:
+            try:
+                batch = next(self._iterator)
+            except StopIteration:
                 if self._steps is None and self._taken > start:
                     return
                 wanted = "one" if self._steps is None else f"{self._steps} in each epoch"
                 raise ValueError(
                     f"batches: wanted at least {wanted}, got {self._taken - start} in this epoch "
                     f"and {self._taken} in all before the stream ended"
-                )
+                ) from None
+            except Exception as error:
+                name = type(error).__name__
+                raise ValueError(
+                    f"batch {self._taken + 1}: wanted to read it, got {name}: {error}"
+                ) from error
             self._taken += 1
             checked = self._check(batch)
             self.samples += len(batch[0])
@@ -102,8 +108,10 @@ class Source:
                 f"{name}: wanted (inputs, targets) or (inputs, targets, weights), got "
                 f"{type(batch).__name__}"
             )
-        inputs, targets = check_samples(
-            self._params, batch[0], batch[1], self._loss, of=f"{name}, "
+        inputs, targets = (
+            # A copy: an iterator may fill the same array again while the device still reads it.
+            np.array(array) if isinstance(array, np.ndarray) else array
+            for array in check_samples(self._params, batch[0], batch[1], self._loss, of=f"{name}, ")
         )
         samples = inputs.shape[0]
         weights = None
@@ -111,18 +119,15 @@ class Source:
             weights = np.asarray(_checks.require_weights(f"{name}, weights", batch[2], samples))
         parts = {"inputs": inputs, "targets": targets}
         if self._first is None:
-            self._first = {
-                part: jax.ShapeDtypeStruct(array.shape, array.dtype)
-                for part, array in parts.items()
-            }
+            self._first = {part: (array.shape, str(array.dtype)) for part, array in parts.items()}
         for part, array in parts.items():
-            first = self._first[part]
-            if (array.ndim, array.dtype) != (first.ndim, first.dtype):
+            shape, dtype = self._first[part]
+            if (array.ndim, str(array.dtype)) != (len(shape), dtype):
                 raise ValueError(
-                    f"{name}, {part}: wanted {first.dtype} of shape {first.shape}, as in the "
-                    f"first, got {array.dtype} of shape {array.shape}"
+                    f"{name}, {part}: wanted {dtype} of shape {shape}, as in the first, got "
+                    f"{array.dtype} of shape {array.shape}"
                 )
-        size = self._first["inputs"].shape[0]
+        size = self._first["inputs"][0][0]
         missing = size - samples
         if missing < 0:
             raise ValueError(
@@ -144,7 +149,8 @@ class Source:
             state = self._iterator.get_state()
             if isinstance(state, bytes):
                 state = {"base64": base64.b64encode(state).decode()}
-        return {"taken": 0 if self._rewinds else self._taken, "iterator": state}
+        taken = 0 if self._rewinds else self._taken
+        return {"taken": taken, "iterator": state, "first": self._first}
 
     def seek(self, position: dict[str, Any]) -> None:
         """Goes where `position` was: by the iterator's own state, or past as many batches."""
@@ -162,6 +168,9 @@ class Source:
                 state = base64.b64decode(state["base64"])
             self._iterator.set_state(state)
         self._taken = position["taken"]
+        self._first = position["first"] and {
+            part: (tuple(shape), dtype) for part, (shape, dtype) in position["first"].items()
+        }
 
 
 def stream_epoch(
@@ -190,11 +199,11 @@ def stream_epoch(
     problem: Exception | None = None
     while True:
         try:
-            batch = next(batches, None)
-        except Exception as error:
-            problem = error
+            batch = next(batches)
+        except StopIteration:
             break
-        if batch is None:
+        except (ValueError, TypeError) as error:
+            problem = error
             break
         state, sums, mark = _step_on(
             key, state, sums, jax.device_put(batch), steps, recipe, optimizer=optimizer, **static
@@ -213,7 +222,7 @@ def stream_epoch(
         kind = "" if isinstance(problem, ValueError) else f"{type(problem).__name__}: "
         told = StreamError(f"{kind}{problem}")
         told.result = result
-        raise told from problem
+        raise told from (problem.__cause__ or problem)
     return result
 
 
