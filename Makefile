@@ -33,7 +33,7 @@ backpropagation: $(VENV)/.experiments
 	$(VENV)/bin/python experiments/backpropagation.py
 
 test: lint $(WHEEL_VENV)/.wheel
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest -n auto --dist loadfile
 	@echo 'The public surface, from the built wheel with its runtime dependencies alone:'
 	cd $(WHEEL_VENV) && bin/python -m pytest --noconftest -c /dev/null -p no:cacheprovider \
 		-W error ../tests/test_public.py

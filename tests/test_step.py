@@ -108,6 +108,7 @@ def backpropagate(theta, x, goals, w=None, *, classes=None, masks=None, softmax=
         correct=w @ (predicted == classes),
         weight=w.sum(),
         target=w @ goals,
+        examined=w.sum(),
         saturated=np.array(saturated),
         gradient_square=np.array([(g**2).sum() + (h**2).sum() for g, h in gradient]),
     )
@@ -730,3 +731,14 @@ def test_options_say_what_they_wanted(option, error, message):
     if "ema_decay" in option:
         with pytest.raises(error, match=message):
             ls.init_state(PARAMS, SGD, **option)
+
+
+def test_a_step_that_is_not_examined_leaves_its_health_out():
+    step = jax.jit(ls.make_step(SGD))
+    state = ls.init_state(PARAMS, SGD)
+    after, whole = step(state, INPUTS, TARGETS)
+    for examined in (True, False):
+        same, seen = step(state, INPUTS, TARGETS, examined=jnp.asarray(examined))
+        assert_close(same, after, rtol=1e-6)
+        health = jax.tree.map(lambda value, kept=examined: value * kept, whole[4:])
+        assert_close(seen, (*whole[:4], *health), rtol=1e-6)

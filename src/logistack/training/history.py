@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from logistack import _checks
 from logistack.layers import depth_of
@@ -23,10 +23,10 @@ class History(NamedTuple):
         loss: the loss over the epoch's samples, summed or averaged as `reduction` says,
             `(epochs,)`; with dropout and smoothing, as the step computes it.
         accuracy: the share of samples classified correctly, `(epochs,)`.
-        gradient_norm: the root mean square over the batches of each layer's norm of the
-            gradient, `(epochs, layers)`; a layer's is that of weight and bias together.
-        saturated: the share of units whose activation is below 0.02 or above 0.98, by layer,
-            the output's being the last, `(epochs, layers)`.
+        gradient_norm: each layer's norm of the gradient, weight and bias together, on the
+            epoch's first batch, `(epochs, layers)`.
+        saturated: the share of units whose activation is below 0.02 or above 0.98, on that batch,
+            by layer, the output's being the last, `(epochs, layers)`.
         stuck: 1 where the loss is within 1% of that of predicting every sample to have the
             classes' frequencies, else 0, `(epochs,)`; its mean over members is the share of them
             that are stuck at the base rate.
@@ -48,7 +48,6 @@ def summarise(
     seen: BatchSums,
     validation: ValidationSums | None,
     *,
-    steps: int | Int[Array, ""],
     loss: Loss,
     reduction: str,
     classes: bool,
@@ -59,8 +58,8 @@ def summarise(
     row = History(
         loss=reduce(seen.loss, seen.weight, reduction),
         accuracy=seen.correct / seen.weight,
-        gradient_norm=jnp.sqrt(seen.gradient_square / steps),
-        saturated=seen.saturated / seen.weight,
+        gradient_norm=jnp.sqrt(seen.gradient_square),
+        saturated=reduce(seen.saturated, seen.examined, "mean"),
         stuck=jnp.where(jnp.isnan(seen.weight), seen.weight, stuck),
     )
     if validation is None:

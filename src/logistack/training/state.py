@@ -53,6 +53,7 @@ class BatchSums(NamedTuple):
         correct: Σ wᵢ over those classified correctly, a scalar.
         weight: Σ wᵢ, a scalar.
         target: Σ wᵢ ŷᵢ, classes as rows, `(out,)`.
+        examined: Σ wᵢ over the samples that `saturated` is about, a scalar: all, or none.
         saturated: Σ wᵢ times the share of units whose activation is below 0.02 or above 0.98, by
             layer, `(layers,)`.
         gradient_square: the squared norm of the gradient by layer, `(layers,)`.
@@ -62,6 +63,7 @@ class BatchSums(NamedTuple):
     correct: Float[Array, ""]
     weight: Float[Array, ""]
     target: Float[Array, " out"]
+    examined: Float[Array, ""]
     saturated: Float[Array, " layers"]
     gradient_square: Float[Array, " layers"]
 
@@ -71,7 +73,7 @@ def no_sums(params: Params) -> BatchSums:
     dtype = _checks.float32_or_wider(params[0].weight.dtype)
     zero, layers = jnp.zeros((), dtype), jnp.zeros(sum(map(depth_of, params)), dtype)
     outputs = jnp.zeros(params[-1].weight.shape[-2], dtype)
-    return BatchSums(zero, zero, zero, outputs, layers, layers)
+    return BatchSums(zero, zero, zero, outputs, zero, layers, layers)
 
 
 class ValidationSums(NamedTuple):

@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, ArrayLike, Float, Int, PRNGKeyArray, Real
+from jaxtyping import Array, ArrayLike, Bool, Float, Int, PRNGKeyArray, Real
 
 from logistack import _checks, losses, metrics
 from logistack.layers import Layer, Params, Product, depth_of, is_stack, require_params
@@ -18,7 +18,7 @@ from logistack.training.arguments import (
     require_samples,
 )
 from logistack.training.dropout import Rates, Share, draw_masks, require_rates, spread_rates
-from logistack.training.state import BatchSums, TrainState, moving_average
+from logistack.training.state import BatchSums, TrainState, moving_average, no_sums
 
 Step: TypeAlias = Callable[..., tuple[TrainState, BatchSums]]
 
@@ -123,9 +123,10 @@ def make_step(
             stays in the dtype of the parameters, as everything does for None.
 
     Returns:
-        `step(state, inputs, targets, weights=None, *, key=None) -> (state, BatchSums)`, with
-        inputs `(batch, in)`, targets as in `summed_loss`, weights `(batch,)`, and for dropout a
-        JAX random key of this step alone.
+        `step(state, inputs, targets, weights=None, *, key=None, examined=None)`, which returns
+        `(state, BatchSums)`, with inputs `(batch, in)`, targets as in `summed_loss`, weights
+        `(batch,)`, for dropout a JAX random key of this step alone, and a scalar that says
+        whether to measure the gradient and the saturated units, as it does if None.
 
     Raises:
         ValueError: for another reduction, or a share outside 0 … 1.
@@ -159,6 +160,7 @@ def make_step(
         weights: Array | None = None,
         *,
         key: PRNGKeyArray | None = None,
+        examined: Bool[Array, ""] | None = None,
     ) -> tuple[TrainState, BatchSums]:
         params = require_params(state.params)
         inputs, targets = require_samples(params, inputs, targets, loss)
@@ -173,35 +175,34 @@ def make_step(
         dtype = params[0].weight.dtype
         goals = targets if smoothing is None else smooth(targets, smoothing, outputs, dtype)
 
-        def objective(params: Params) -> tuple[Array, BatchSums]:
-            each, logits, saturated = measure(
-                params,
-                inputs,
-                goals,
-                loss,
-                masks=masks,
-                product=product,
-                observe=share_saturated,
+        def objective(params: Params) -> tuple[Array, tuple[BatchSums, list[Array]]]:
+            each, logits, hidden = measure(
+                params, inputs, goals, loss, masks=masks, product=product, observe=lambda a: a
             )
-
-            def total(values: Array) -> Array:
-                values = values.astype(each.dtype)
-                return values.sum(0) if weights is None else weights.astype(each.dtype) @ values
-
             correct = metrics.predicted_class(logits) == metrics.target_class(targets)
-            shares = [*saturated, share_saturated(jax.nn.sigmoid(logits))]
-            seen = BatchSums(
-                loss=total(each),
-                correct=total(correct),
-                weight=total(jnp.ones_like(each)),
-                target=total(as_rows(goals, outputs, each.dtype)),
-                saturated=jnp.concatenate([total(share).reshape(-1) for share in shares]),
-                gradient_square=jnp.zeros(()),
+            nothing = no_sums(params)
+            seen = nothing._replace(
+                loss=total(each, weights),
+                correct=total(correct.astype(each.dtype), weights),
+                weight=total(jnp.ones_like(each), weights),
+                target=total(as_rows(goals, outputs, each.dtype), weights),
             )
-            return reduce(seen.loss, seen.weight, reduction), seen
+            aux = seen, [*hidden, jax.nn.sigmoid(logits)]
+            return reduce(seen.loss, seen.weight, reduction), aux
 
-        (value, seen), gradient = jax.value_and_grad(objective, has_aux=True)(params)
-        seen = seen._replace(gradient_square=squared_norms(gradient))
+        (value, (seen, activations)), gradient = jax.value_and_grad(objective, has_aux=True)(params)
+
+        def examine() -> BatchSums:
+            shares = [share_saturated(a) for a in activations]
+            return seen._replace(
+                examined=seen.weight,
+                saturated=jnp.concatenate(
+                    [total(share.astype(value.dtype), weights).reshape(-1) for share in shares]
+                ),
+                gradient_square=squared_norms(gradient),
+            )
+
+        seen = examine() if examined is None else jax.lax.cond(examined, examine, lambda: seen)
         updates, opt_state = update(
             gradient,
             state.opt_state,
@@ -219,6 +220,11 @@ def make_step(
         return state._replace(params=params, opt_state=opt_state, average=average), seen
 
     return step
+
+
+def total(values: Float[Array, "n ..."], weights: Array | None) -> Array:
+    """Σ wᵢ vᵢ over samples."""
+    return values.sum(0) if weights is None else weights.astype(values.dtype) @ values
 
 
 def weigh(

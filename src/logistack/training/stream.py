@@ -212,9 +212,7 @@ def stream_epoch(
         under_way.append(mark)
         if len(under_way) > PREFETCHED:
             under_way.popleft().block_until_ready()
-    state, row = _close(
-        before, state, sums, max(1, steps), blocks, recipe, classes=source.classes, **static
-    )
+    state, row = _close(before, state, sums, blocks, recipe, classes=source.classes, **static)
     if not steps:  # nothing was seen: there is no epoch to close
         state, row = before, jax.tree.map(lambda values: values[:0], row)
     result = result_of(state, row, recipe)
@@ -245,7 +243,8 @@ def _step_on(
     compute_dtype: Any,
 ) -> tuple[TrainState, BatchSums, Float[Array, ""]]:
     step = step_of(optimizer, loss, recipe, reduction, compute_dtype)
-    state, seen = step(state, *batch, key=step_key(key, state.epoch, place))
+    own_key = step_key(key, state.epoch, place)
+    state, seen = step(state, *batch, key=own_key, examined=place == 0)
     return state, jax.tree.map(jnp.add, sums, seen), seen.loss
 
 
@@ -254,7 +253,6 @@ def _close(
     before: TrainState,
     after: TrainState,
     sums: BatchSums,
-    steps: Int[Array, ""],
     blocks: Blocks | None,
     recipe: Recipe,
     *,
@@ -273,5 +271,5 @@ def _close(
         reduction=reduction,
         compute_dtype=compute_dtype,
     )
-    row = summarise(*seen, steps=steps, loss=loss.value, reduction=reduction, classes=classes)
+    row = summarise(*seen, loss=loss.value, reduction=reduction, classes=classes)
     return state, jax.tree.map(lambda value: value[None], row)
