@@ -58,7 +58,7 @@ import tyro
 
 import logistack as ls
 
-Part: TypeAlias = Literal["training", "validation", "overhead", "startup"]
+Part: TypeAlias = Literal["training", "validation", "overhead", "checkpoint", "startup"]
 Size: TypeAlias = Literal["small", "medium", "large", "dropout"]
 Peer: TypeAlias = Literal["torch", "torch-compile", "torch-graph", "sklearn", "flax", "equinox"]
 Train: TypeAlias = Callable[[], Any]
@@ -126,6 +126,7 @@ MATRIX_LIMIT = 0.85  # of the better rate of matrix products, for the large netw
 OVERHEAD_LIMIT = 1.10  # of a bare run's time
 LIBRARIES = ("jax", "jaxlib", "optax", "numpy", "torch", "scikit-learn", "flax", "equinox")
 IMPORT_LIMIT = 0.3  # seconds beyond `import jax`
+CHECKPOINT_LIMIT = 0.05  # of a run that saves every 10 epochs
 
 
 def default_peers() -> tuple[Peer, ...]:
@@ -140,7 +141,7 @@ def default_peers() -> tuple[Peer, ...]:
 class Config:
     """Time the same training in logistack, PyTorch, scikit-learn, Flax and Equinox."""
 
-    parts: tuple[Part, ...] = ("training", "validation", "overhead", "startup")
+    parts: tuple[Part, ...] = ("training", "validation", "overhead", "checkpoint", "startup")
     """What to measure."""
     sizes: tuple[Size, ...] = ("small", "medium", "large", "dropout")
     """Which networks: 2-2-1 on XOR, 256-64-10, 784-800-800-10, 784-1024-1024-1024-10."""
@@ -695,6 +696,22 @@ def measure_overhead(work: Workload, rounds: int) -> Measured:
     return measured
 
 
+def measure_checkpoint(rounds: int) -> dict[str, list[float]]:
+    """Seconds of an epoch as long as MNIST's, and of saving Adam's state of the same network."""
+    work = WORKLOADS["large"]._replace(samples=60_000, epochs=1)
+    train = prepare_logistack(work, *make_data(work))
+    state = ls.init_state(ls.init_params(jax.random.key(0), work.sizes), optax.adam(1e-3))
+    seconds: dict[str, list[float]] = {"an epoch of 60,000 samples": [], "a checkpoint": []}
+    train()
+    with tempfile.TemporaryDirectory() as folder:
+        ls.checkpoint.save(folder, state)
+        for _ in range(rounds):
+            saving = timed(functools.partial(ls.checkpoint.save, folder, state))
+            for name, own in zip(seconds, (timed(train), saving), strict=True):
+                seconds[name].append(own)
+    return seconds
+
+
 # A job as small as that of experiments/digits.py: as many images of 16×16, the same network.
 FIRST_EPOCH = """
 import jax, numpy, optax, logistack
@@ -772,6 +789,9 @@ def run(config: Config) -> Iterator[Section]:
         limit = f"wanted of history, health and validation together: at most {OVERHEAD_LIMIT:.2f}×"
         table = [*tabulate(measured, "takes", base="bare"), limit]
         yield Section("overhead", size, numbers_of(measured), "\n".join(table))
+    if "checkpoint" in config.parts:
+        seconds = measure_checkpoint(config.rounds)
+        yield Section("checkpoint", "", {"seconds_of_rounds": seconds}, tell_checkpoint(seconds))
     if "startup" in config.parts:
         seconds = measure_startup(config.rounds)
         yield Section("startup", "", {"seconds_of_rounds": seconds}, tell_startup(seconds))
@@ -843,6 +863,23 @@ def tell_matrix_rate(size: str, measured: Measured) -> list[str]:
         told = f"{share(best):.0%}, wanted at least {MATRIX_LIMIT:.0%}"
         lines.append(f"logistack's whole step, of the better of these in each round: {told}")
     return lines
+
+
+def tell_checkpoint(seconds: dict[str, list[float]]) -> str:
+    """Medians over the rounds, and the share of a run that saving every 10 epochs takes."""
+    epochs, saves = seconds.values()
+    shares = [save / (10 * epoch + save) for epoch, save in zip(epochs, saves, strict=True)]
+    return "\n".join(
+        [
+            f"{'784-800-800-10, batch 128':<28}{'seconds':>9}  (range of rounds)",
+            *(
+                f"{name:<28}{statistics.median(own):>9.2f}  ({min(own):.2f} to {max(own):.2f})"
+                for name, own in seconds.items()
+            ),
+            f"saving every 10 epochs takes {statistics.median(shares):.1%} of the run, wanted at "
+            f"most {CHECKPOINT_LIMIT:.0%}",
+        ]
+    )
 
 
 def tell_startup(seconds: dict[str, list[float]]) -> str:
