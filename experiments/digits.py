@@ -175,7 +175,7 @@ def plot(result: Result) -> dict[str, Figure]:
 def percent_wrong(run: Run) -> np.ndarray:
     """Training and test error after every epoch, in percent; no number where none is wrong."""
     history = run.history
-    errors = 100 * (1 - np.stack([history.accuracy, history.validation_accuracy]))
+    errors = 100 - 100 * np.array([history.accuracy, np.asarray(history.validation_accuracy)])
     return np.where(errors > 0, errors, np.nan)
 
 
