@@ -212,7 +212,8 @@ def stream_epoch(
         under_way.append(mark)
         if len(under_way) > PREFETCHED:
             under_way.popleft().block_until_ready()
-    state, row = _close(before, state, sums, blocks, recipe, classes=source.classes, **static)
+    classes = source.classes and recipe.label_smoothing is None
+    state, row = _close(before, state, sums, blocks, recipe, classes=classes, **static)
     if not steps:  # nothing was seen: there is no epoch to close
         state, row = before, jax.tree.map(lambda values: values[:0], row)
     result = result_of(state, row, recipe)
