@@ -1,7 +1,6 @@
 """The network as a function: one sample in, one output out."""
 
 import itertools
-from collections.abc import Callable
 from typing import TypeAlias
 
 import jax
@@ -97,7 +96,7 @@ def activations(params: Params, x: Real[ArrayLike, " in"]) -> tuple[Float[Array,
     [(3,), (2,)]
     """
     params = require_params(params)
-    z, hidden = propagate(params, require_sample("x", x, params[0]), observe=lambda a: a)
+    z, hidden = propagate(params, require_sample("x", x, params[0]), keep=True)
     each = (a if a.ndim == 2 else (a,) for a in hidden)
     return (*itertools.chain.from_iterable(each), jax.nn.sigmoid(z))
 
@@ -108,9 +107,9 @@ def propagate(
     *,
     masks: Masks | None = None,
     product: Product = jnp.matmul,
-    observe: Callable[[Array], Array] | None = None,
+    keep: bool = False,
 ) -> tuple[Float[Array, " out"], list[Array]]:
-    """The logits of one sample, and what `observe` makes of each hidden layer's activations.
+    """The logits of one sample, and the activations of the hidden layers if they are to be kept.
 
     Args:
         params: parameters that have been checked.
@@ -118,19 +117,19 @@ def propagate(
         masks: factors for the inputs, then for the activations of each entry of
             `hidden_layers(params)`: `(width,)`, or `(depth, width)` for a stack, or None for 1.
         product: W a, the product of a layer's weight and the activations before it.
-        observe: a function of one layer's activations, before their mask.
+        keep: whether to return the hidden activations, as they are before their masks.
 
     Returns:
-        Logits `(out,)`, and one observation for each entry of `hidden_layers(params)`, with a
-        leading `depth` axis for a stack.
+        Logits `(out,)`, and activations for each entry of `hidden_layers(params)`, `(width,)`, or
+        `(depth, width)` for a stack; none if they are not kept.
     """
     hidden, last = hidden_layers(params)
     masks = masks or (None,) * (len(hidden) + 1)
-    observed: list[Array] = []
+    kept: list[Array] = []
 
     def apply(a: Array, layer: Layer, mask: Array | None) -> tuple[Array, Array | None]:
         a = jax.nn.sigmoid(affine(layer, a, product))
-        return _masked(a, mask), None if observe is None else observe(a)
+        return _masked(a, mask), a if keep else None
 
     a = _masked(x, masks[0])
     for layer, mask in zip(hidden, masks[1:], strict=True):
@@ -139,8 +138,8 @@ def propagate(
         else:
             a, seen = apply(a, layer, mask)
         if seen is not None:
-            observed.append(seen)
-    return affine(last, a, product), observed
+            kept.append(seen)
+    return affine(last, a, product), kept
 
 
 def hidden_layers(params: Params) -> tuple[list[Layer], Layer]:

@@ -71,20 +71,20 @@ def measure(
     *,
     masks: Masks | None = None,
     product: Product = jnp.matmul,
-    observe: Callable[[Array], Array] | None = None,
+    keep: bool = False,
 ) -> tuple[Float[Array, " n"], Float[Array, "n out"], list[Array]]:
-    """Every sample's loss and logits, and what `propagate` observed; nothing is checked here."""
+    """Every sample's loss and logits, and what `propagate` keeps; nothing is checked here."""
 
     def one(x: Array, masks: Masks | None) -> tuple[Array, list[Array]]:
-        return propagate(params, x, masks=masks, product=product, observe=observe)
+        return propagate(params, x, masks=masks, product=product, keep=keep)
 
-    logits, observed = jax.vmap(one)(inputs, masks)
+    logits, kept = jax.vmap(one)(inputs, masks)
     # Half-precision sums over a data set would lose whole samples.
     logits = logits.astype(_checks.float32_or_wider(logits.dtype))
     each = jax.vmap(loss)(logits, targets)
     if each.shape != inputs.shape[:1]:
         raise ValueError(f"loss: wanted one scalar a sample, got shape {each.shape[1:]}")
-    return each, logits, observed
+    return each, logits, kept
 
 
 def make_step(
@@ -177,7 +177,7 @@ def make_step(
 
         def objective(params: Params) -> tuple[Array, tuple[BatchSums, list[Array]]]:
             each, logits, hidden = measure(
-                params, inputs, goals, loss, masks=masks, product=product, observe=lambda a: a
+                params, inputs, goals, loss, masks=masks, product=product, keep=True
             )
             correct = metrics.predicted_class(logits) == metrics.target_class(targets)
             nothing = no_sums(params)
