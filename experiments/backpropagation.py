@@ -22,7 +22,7 @@ import optax
 import tyro
 
 import logistack as ls
-from logistack.layers import SCHEMES
+from logistack.initialization import SCHEMES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,7 +7,11 @@ import sys
 TOUR = """
 import jaxtyping
 
-rooms = [f"logistack.{room}" for room in ("layers", "network", "losses", "metrics", "training")]
+names = (
+    "layers", "network", "coordinates", "initialization", "losses", "metrics", "training",
+    "data.augmentation",
+)
+rooms = [f"logistack.{name}" for name in names]
 with jaxtyping.install_import_hook([*rooms, "logistack.loops"], "beartype.beartype"):
     import logistack as ls
 
@@ -36,8 +40,10 @@ deep = (plain[0], ls.Layer(jnp.zeros((5, 4, 4)), jnp.zeros((5, 4))), plain[2])
 half = ls.init_params(key, (3, 2), scheme="zeros", dtype=jnp.bfloat16)
 
 for params in (plain, deep, deep[:2], half):
-    for function in (ls.logits, ls.forward, ls.activations):
-        function(params, inputs[0])
+    for function in (ls.fold, ls.unfold, ls.stack, ls.unstack):
+        trace(function, params)
+    for function in (ls.logits, ls.forward, ls.activations, ls.jacobian_spectrum):
+        trace(function, params, inputs[0])
         trace(jax.vmap(function, (None, 0)), params, inputs)
 for layer in deep:
     trace(ls.sigmoid_layer, layer, jnp.ones(layer.weight.shape[-1]))
@@ -86,6 +92,11 @@ for params in (plain, deep, half):
             train = functools.partial(careful, targets=targets, loss=loss, validation=validation)
             trace(train, params)
             trace(functools.partial(train, compute_dtype=jnp.bfloat16, reduction="mean"), params)
+    trace(functools.partial(
+        careful, targets=rows, validation=weights, coordinates="centred", remat=True,
+        augment=lambda key, x: -x,
+    ), params)
+trace(ls.data.augment, key, jnp.zeros((5, 4)))
 result = ls.fit(key, plain, inputs, rows, optimizer=optax.sgd(0.1), epochs=2, batch_size=3)
 for targets, loss in (
     (rows, ls.losses.sigmoid_cross_entropy), (labels, ls.losses.softmax_cross_entropy)

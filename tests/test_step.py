@@ -14,7 +14,7 @@ from logistack.layers import depth_of
 from logistack.losses import sigmoid_cross_entropy, softmax_cross_entropy
 from logistack.network import hidden_layers
 from logistack.training import epoch_order, step_key
-from logistack.training.dropout import draw_masks, require_rates, spread_rates
+from logistack.training.dropout import draw_masks, require_rates
 from logistack.training.step import measure, require_product
 
 KEY = jax.random.key(0)
@@ -70,7 +70,7 @@ def plain(params):
 
 def drawn(key, params, rates, samples):
     """The masks of the inputs and of every hidden layer, those of a stack one by one."""
-    rates = spread_rates(require_rates(rates), sum(map(depth_of, params)))
+    rates = require_rates(rates)
     depths = [1, *map(depth_of, hidden_layers(params)[0])]
     masks = []
     for mask, depth in zip(draw_masks(key, params, rates, samples), depths, strict=True):
@@ -378,7 +378,7 @@ def test_a_mask_is_0_or_what_makes_its_mean_1(rate):
     kept = max(1, 65536 - round(rate * 65536)) / 65536
     assert abs(kept - (1 - rate)) <= 2**-16
     params = network((50, 40), (2, 50))
-    for mask in draw_masks(KEY, params, spread_rates(require_rates((rate, rate)), 2), 1000):
+    for mask in draw_masks(KEY, params, require_rates((rate, rate)), 1000):
         assert set(np.unique(mask)) <= {np.float32(0), np.float32(1 / kept)}
         error = (kept * (1 - kept) / mask.size) ** 0.5
         assert abs((np.array(mask) > 0).mean() - kept) <= 5 * error
@@ -426,9 +426,7 @@ def test_masks_are_independent():
     for axis in range(3):  # layers, samples and units
         assert_independent(np.moveaxis(masks, axis, 0))
     steps = [
-        draw_masks(
-            step_key(key, epoch, step), params, spread_rates(require_rates((0.5, 0.0)), 7), 60
-        )[0]
+        draw_masks(step_key(key, epoch, step), params, require_rates((0.5, 0.0)), 60)[0]
         for key in jax.random.split(KEY, 2)
         for epoch in range(3)
         for step in range(3)

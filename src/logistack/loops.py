@@ -20,10 +20,10 @@ from logistack._static import Static
 from logistack.callbacks import Callback, Progress
 from logistack.layers import Params
 from logistack.training import FitResult, History, TrainState, fit
-from logistack.training.arguments import Loss, Recipe, require_loss
+from logistack.training.arguments import Augment, Loss, Program, Recipe
 from logistack.training.epoch import goes_on, require_validation
 from logistack.training.history import no_history
-from logistack.training.run import prepare, result_of, warn_if_diverged
+from logistack.training.run import as_given, prepare, result_of, warn_if_diverged
 from logistack.training.stream import Source, StreamError, stream_epoch
 
 
@@ -85,7 +85,7 @@ def fit_with_callbacks(
         ModuleNotFoundError: if Orbax is needed and not installed.
 
     >>> import jax, jax.numpy as jnp, optax
-    >>> from logistack.layers import init_params
+    >>> from logistack.initialization import init_params
     >>> start = init_params(jax.random.key(0), (2, 1))
     >>> x, y = jnp.eye(2), jnp.array([[0.0], [1.0]])
     >>> told = []
@@ -104,14 +104,15 @@ def fit_with_callbacks(
         for name, array in (("inputs", inputs), ("targets", targets))
     )
     numbers = {name: options[name] for name in Recipe._fields if name in options}
-    validation = options.get("validation")
-    recipe, state = prepare(params, optimizer=optimizer, validation=validation, **numbers)
+    words = {name: options[name] for name in Program._fields if name in options}
+    program = Program(optimizer, **words)
+    recipe, state = prepare(params, program, validation=options.get("validation"), **numbers)
 
     def advance(state: TrainState, epochs: int) -> tuple[FitResult, int]:
         result = fit(key, state, inputs, targets, optimizer=optimizer, epochs=epochs, **options)
         return result, inputs.shape[0] * (int(result.state.epoch) - int(state.epoch))
 
-    return _drive(
+    result = _drive(
         advance,
         result_of(state, no_history(state), recipe),
         key=key,
@@ -121,6 +122,7 @@ def fit_with_callbacks(
         checkpoint_path=checkpoint_path,
         save_every=save_every,
     )
+    return as_given(params, result)
 
 
 def fit_stream(
@@ -134,7 +136,10 @@ def fit_stream(
     loss: Loss = losses.sigmoid_cross_entropy,
     reduction: str = "sum",
     validation: Any = None,
+    coordinates: str = "plain",
+    augment: Augment | None = None,
     compute_dtype: Any = None,
+    remat: bool = False,
     callbacks: Sequence[Callback] = (),
     checkpoint_path: str | os.PathLike[str] | None = None,
     save_every: int = 1,
@@ -162,7 +167,10 @@ def fit_stream(
         loss: C, a function of one sample's logits and target.
         reduction: `"sum"` over the samples of a batch, or `"mean"`.
         validation: `(inputs, targets)`, or these and their weights, held on the device.
+        coordinates: `"plain"` or `"centred"`, as in `make_step`.
+        augment: a function of a JAX random key and one sample, as in `make_step`.
         compute_dtype: `jnp.bfloat16` for mixed precision, as in `make_step`.
+        remat: whether stacks save memory by computing activations again, as in `make_step`.
         callbacks: functions of one `Progress`, called in order after every epoch.
         checkpoint_path: the folder of the run's checkpoints; none are kept if None.
         save_every: how many epochs lie between checkpoints; the end of the run is always saved.
@@ -180,7 +188,7 @@ def fit_stream(
         Interrupted: after Ctrl-C or SIGTERM, at the end of the epoch.
 
     >>> import jax, numpy as np, optax
-    >>> from logistack.layers import init_params
+    >>> from logistack.initialization import init_params
     >>> def batches():
     ...     generator = np.random.default_rng(0)
     ...     while True:
@@ -194,7 +202,6 @@ def fit_stream(
     >>> bool(result.history.accuracy[-1] > 0.95)
     True
     """
-    require_loss(loss, reduction)
     _checks.require_key("key", key)
     if steps_per_epoch is not None:
         steps_per_epoch = _checks.require_count("steps_per_epoch", steps_per_epoch, low=1)
@@ -202,30 +209,21 @@ def fit_stream(
         raise ValueError(
             f"class_weight: wanted an array beside a stream, got {options['class_weight']!r}"
         )
-    recipe, state = prepare(params, optimizer=optimizer, validation=validation, **options)
+    program = Program(optimizer, loss, reduction, coordinates, augment, compute_dtype, remat)
+    recipe, state = prepare(params, program, validation=validation, **options)
     blocks = require_validation(validation, state.params, loss, samples=None)
     source = Source(batches, steps_per_epoch, state.params, loss)
-    how, cost = Static(optimizer), Static(loss)
+    fixed = Static(program)
 
     def advance(state: TrainState, epochs: int) -> tuple[FitResult, int]:
         if epochs == 0 or not goes_on(state, recipe):
             return result_of(state, no_history(state), recipe), 0
         before = source.samples
-        result = stream_epoch(
-            key,
-            state,
-            source,
-            blocks,
-            recipe,
-            optimizer=how,
-            loss=cost,
-            reduction=reduction,
-            compute_dtype=compute_dtype,
-        )
+        result = stream_epoch(key, state, source, blocks, recipe, fixed)
         warn_if_diverged(result, first=state.epoch, epochs=epochs, recipe=recipe)
         return result, source.samples - before
 
-    return _drive(
+    result = _drive(
         advance,
         result_of(state, no_history(state), recipe),
         key=key,
@@ -236,6 +234,7 @@ def fit_stream(
         save_every=save_every,
         source=source,
     )
+    return as_given(params, result)
 
 
 def _drive(

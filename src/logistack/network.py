@@ -1,18 +1,25 @@
 """The network as a function: one sample in, one output out."""
 
+import functools
 import itertools
-from typing import TypeAlias
+import math
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Real
 
+from logistack import _checks
 from logistack.layers import (
+    SCANNED,
     Layer,
     Params,
     Product,
     affine,
+    depth_of,
     is_stack,
+    join_runs,
     require_params,
     require_sample,
 )
@@ -90,15 +97,49 @@ def activations(params: Params, x: Real[ArrayLike, " in"]) -> tuple[Float[Array,
         TypeError: if a dtype is not of real numbers.
 
     >>> import jax
-    >>> from logistack.layers import init_params
+    >>> from logistack.initialization import init_params
     >>> params = init_params(jax.random.key(0), (4, 3, 2))
     >>> [a.shape for a in activations(params, jax.numpy.ones(4))]
     [(3,), (2,)]
     """
     params = require_params(params)
-    z, hidden = propagate(params, require_sample("x", x, params[0]), keep=True)
+    z, hidden = propagate(params, require_sample("x", x, params[0]), observe=lambda a: a)
     each = (a if a.ndim == 2 else (a,) for a in hidden)
     return (*itertools.chain.from_iterable(each), jax.nn.sigmoid(z))
+
+
+def jacobian_spectrum(params: Params, x: Real[ArrayLike, " in"]) -> Float[Array, " least"]:
+    """Computes the singular values of ∂ logits / ∂ x at one sample, the largest first.
+
+    They say by how much the network stretches a small change of its input in each direction: all
+    of one size is dynamical isometry; a spread of many powers of ten does not train.
+
+    Args:
+        params: a tuple of `Layer`, each fitting the one before.
+        x: one sample, `(in,)`, of any real dtype; taken to that of the parameters.
+
+    Returns:
+        As many singular values as the smaller of `in` and `out`, in float32 or wider.
+
+    Raises:
+        ValueError: if shapes do not fit, or `x` is concrete and not finite.
+        TypeError: if a dtype is not of real numbers.
+
+    Source: Pennington, Schoenholz & Ganguli 2017, section 2.
+
+    >>> import jax.numpy as jnp
+    >>> params = (Layer(jnp.array([[3.0, 0.0], [0.0, -4.0]]), jnp.zeros(2)),)
+    >>> print(jacobian_spectrum(params, jnp.zeros(2)))
+    [4. 3.]
+    """
+    params = require_params(params)
+    x = require_sample("x", x, params[0])
+    outputs = params[-1].weight.shape[-2]
+    # As many passes as the smaller of the two sides: over the outputs' back, the inputs' forward.
+    differentiate = jax.jacrev if outputs <= x.shape[0] else jax.jacfwd
+    jacobian = differentiate(lambda x: propagate(params, x)[0])(x)
+    wide = jacobian.astype(_checks.float32_or_wider(jacobian.dtype))
+    return jnp.linalg.svd(wide, compute_uv=False)
 
 
 def propagate(
@@ -106,50 +147,79 @@ def propagate(
     x: Float[Array, " in"],
     *,
     masks: Masks | None = None,
+    rest: float = 0.0,
     product: Product = jnp.matmul,
-    keep: bool = False,
+    observe: Callable[[Array], Array] | None = None,
+    remat: bool = False,
 ) -> tuple[Float[Array, " out"], list[Array]]:
-    """The logits of one sample, and the activations of the hidden layers if they are to be kept.
+    """The logits of one sample, and what is observed of each hidden layer's activations.
 
     Args:
         params: parameters that have been checked.
         x: one sample, `(in,)`, in their dtype.
         masks: factors for the inputs, then for the activations of each entry of
             `hidden_layers(params)`: `(width,)`, or `(depth, width)` for a stack, or None for 1.
+        rest: where a masked activation is measured from: it is this where its factor is 0.
         product: W a, the product of a layer's weight and the activations before it.
-        keep: whether to return the hidden activations, as they are before their masks.
+        observe: a function of a layer's activations before their mask; None if nothing is.
+        remat: whether to keep of a stack, for the way back, only every √depth-th activations.
 
     Returns:
-        Logits `(out,)`, and activations for each entry of `hidden_layers(params)`, `(width,)`, or
-        `(depth, width)` for a stack; none if they are not kept.
+        Logits `(out,)`, and what was observed of each entry of `hidden_layers(params)`, with a
+        leading depth axis for a stack.
     """
     hidden, last = hidden_layers(params)
     masks = masks or (None,) * (len(hidden) + 1)
-    kept: list[Array] = []
+    observed: list[Array] = []
 
-    def apply(a: Array, layer: Layer, mask: Array | None) -> tuple[Array, Array | None]:
+    def apply(a: Array, both: tuple[Layer, Array | None]) -> tuple[Array, Array | None]:
+        layer, mask = both
         a = jax.nn.sigmoid(affine(layer, a, product))
-        return _masked(a, mask), a if keep else None
+        return _masked(a, mask, rest), None if observe is None else observe(a)
 
-    a = _masked(x, masks[0])
+    a = _masked(x, masks[0], 0.0)
     for layer, mask in zip(hidden, masks[1:], strict=True):
-        if is_stack(layer):
-            a, seen = jax.lax.scan(lambda a, both: apply(a, *both), a, (layer, mask))
+        if not is_stack(layer):
+            a, seen = apply(a, (layer, mask))
+        elif remat:
+            a, seen = _scan_in_segments(apply, a, (layer, mask), depth_of(layer))
         else:
-            a, seen = apply(a, layer, mask)
+            a, seen = jax.lax.scan(apply, a, (layer, mask))
         if seen is not None:
-            kept.append(seen)
-    return affine(last, a, product), kept
+            observed.append(seen)
+    return affine(last, a, product), observed
 
 
-def hidden_layers(params: Params) -> tuple[list[Layer], Layer]:
-    """The hidden layers, and the last: split off, where it is the end of a stack."""
+def hidden_layers(params: Params) -> tuple[Params, Layer]:
+    """The hidden layers, long runs joined, and the last, split off where it ends a stack."""
     *hidden, last = params
     if is_stack(last):
         hidden.append(Layer(last.weight[:-1], last.bias[:-1]))
         last = Layer(last.weight[-1], last.bias[-1])
-    return hidden, last
+    return join_runs(hidden, SCANNED), last
 
 
-def _masked(a: Array, mask: Array | None) -> Array:
-    return a if mask is None else a * mask
+def _scan_in_segments(apply: Any, a: Array, each: Any, depth: int) -> tuple[Array, Any]:
+    """`jax.lax.scan` that keeps √depth carries, and computes a segment again on its way back.
+
+    Source: Chen et al. 2016, "Training deep nets with sublinear memory cost", section 4.
+    """
+
+    @functools.partial(jax.checkpoint, prevent_cse=False)
+    def segment(a: Array, each: Any) -> tuple[Array, Any]:
+        return jax.lax.scan(apply, a, each)
+
+    size = max(1, math.isqrt(depth))
+    whole = depth - depth % size
+    segments = jax.tree.map(lambda x: x[:whole].reshape(-1, size, *x.shape[1:]), each)
+    a, seen = jax.lax.scan(segment, a, segments)
+    a, more = segment(a, jax.tree.map(lambda x: x[whole:], each))
+    return a, jax.tree.map(
+        lambda x, y: jnp.concatenate([x.reshape(whole, *x.shape[2:]), y]), seen, more
+    )
+
+
+def _masked(a: Array, mask: Array | None, rest: float) -> Array:
+    if mask is None:
+        return a
+    return rest + (a - rest) * mask if rest else a * mask

@@ -6,13 +6,27 @@ from typing import Any, NamedTuple, TypeAlias
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from logistack import _checks, losses, metrics
+from logistack.coordinates import require_coordinates
 from logistack.layers import Params, depth_of, require_params
-from logistack.training.dropout import require_rates, spread_rates
+from logistack.training.dropout import check_rates, require_rates
 
 Loss: TypeAlias = Callable[[Array, Array], Array]
+Augment: TypeAlias = Callable[[PRNGKeyArray, Array], Array]
+
+
+class Program(NamedTuple):
+    """What of a run is fixed when it is compiled: functions and words."""
+
+    optimizer: Any
+    loss: Loss = losses.sigmoid_cross_entropy
+    reduction: str = "sum"
+    coordinates: str = "plain"
+    augment: Augment | None = None
+    compute_dtype: Any = None
+    remat: bool = False
 
 
 class Recipe(NamedTuple):
@@ -52,12 +66,14 @@ def require_recipe(
     if class_weight is not None:
         classes = metrics.class_count(params[-1].weight.shape[-2])
         class_weight = _checks.require_weights("class_weight", class_weight, classes)
+    rates = require_rates(dropout)
+    check_rates(rates, sum(map(depth_of, params)))
     if patience is not None:
         patience = _require_scalar("patience", patience, jnp.integer, low=1)
     return Recipe(
         class_weight=class_weight,
         label_smoothing=_checks.require_share("label_smoothing", label_smoothing),
-        dropout=spread_rates(require_rates(dropout), sum(map(depth_of, params))),
+        dropout=rates,
         ema_decay=_checks.require_share("ema_decay", ema_decay),
         hyperparams=_require_hyperparams(hyperparams),
         patience=patience,
@@ -167,9 +183,21 @@ def require_optimizer(optimizer: Any) -> None:
         )
 
 
-def require_loss(loss: Any, reduction: Any) -> None:
-    """Refuses a loss that is no function, and an unknown reduction."""
+def require_loss(loss: Any) -> None:
+    """Refuses a loss that is no function."""
     if not callable(loss):
         raise TypeError(f"loss: wanted a function of logits and target, got {loss!r}")
-    if reduction not in ("sum", "mean"):
-        raise ValueError(f"reduction: wanted 'sum' or 'mean', got {reduction!r}")
+
+
+def require_program(program: Program) -> None:
+    """Refuses what is no function where one is wanted, and unknown words."""
+    require_loss(program.loss)
+    if program.reduction not in ("sum", "mean"):
+        raise ValueError(f"reduction: wanted 'sum' or 'mean', got {program.reduction!r}")
+    require_coordinates(program.coordinates)
+    if not (program.augment is None or callable(program.augment)):
+        raise TypeError(
+            f"augment: wanted a function of a key and a sample, or None, got {program.augment!r}"
+        )
+    if not isinstance(program.remat, bool):
+        raise TypeError(f"remat: wanted True or False, got {program.remat!r}")

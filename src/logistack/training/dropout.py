@@ -33,16 +33,13 @@ def require_rates(dropout: Any) -> tuple[Array | None, ...]:
     return tuple(_checks.require_share("dropout", rate) for rate in rates)
 
 
-def spread_rates(rates: tuple[Array | None, ...], layers: int) -> tuple[Array | None, ...]:
-    """One rate for the inputs and one for each hidden layer of a network of so many layers."""
-    if len(rates) == 2:
-        rates = rates[:1] + rates[1:] * (layers - 1)
-    if len(rates) != layers:
+def check_rates(rates: tuple[Array | None, ...], layers: int) -> None:
+    """Refuses rates that are too few or too many for so many layers."""
+    if len(rates) not in (2, layers):
         raise ValueError(
             f"dropout: wanted one rate, or those of the inputs and of the hidden layers, or "
             f"{layers} (of the inputs and of each hidden layer), got {len(rates)}"
         )
-    return rates
 
 
 def draw_masks(
@@ -53,7 +50,8 @@ def draw_masks(
     Args:
         key: a JAX random key, for this step alone.
         params: the network's parameters.
-        rates: one for the inputs and one for each hidden layer, None where nothing is dropped.
+        rates: one for the inputs, and one for all hidden layers or for each; None where nothing is
+            dropped.
         samples: how many samples the batch has.
 
     Returns:
@@ -63,14 +61,17 @@ def draw_masks(
     dtype = params[0].weight.dtype
     shapes = [params[0].weight.shape[-1:], *(layer.bias.shape for layer in hidden)]
     masks: list[Array | None] = []
+    start = 0
     for place, shape in enumerate(shapes):
         depth = shape[0] if len(shape) == 2 else 1
-        own, rates = rates[:depth], rates[depth:]
+        one_for_all = len(rates) == 2 and place > 0
+        own = rates[1:] if one_for_all else rates[start : start + depth]
+        start += depth
         if all(rate is None for rate in own):
             masks.append(None)
             continue
         rate = jnp.stack([jnp.zeros(()) if rate is None else rate for rate in own])
-        rate = rate.reshape(1, depth, 1) if len(shape) == 2 else rate[0]
+        rate = rate[0] if len(own) == 1 else rate.reshape(1, depth, 1)
         # The share that is kept, in the steps that 16 random bits make.
         kept = jnp.maximum(1, 65536 - jnp.round(rate * 65536.0).astype(jnp.int32))
         draws = _random_bits(jax.random.fold_in(key, place), (samples, *shape))

@@ -9,7 +9,7 @@ from jaxtyping import Array, ArrayLike, Bool, Float, Real
 
 from logistack import _checks, metrics
 from logistack.layers import Params
-from logistack.training.arguments import Loss, Recipe, require_samples
+from logistack.training.arguments import Loss, Program, Recipe, require_samples
 from logistack.training.state import (
     BatchSums,
     Best,
@@ -71,13 +71,13 @@ def require_validation(
     return split(inputs, "edge"), split(targets, "edge"), split(weights, "constant")
 
 
-def validate(params: Params, blocks: Blocks, loss: Loss, compute_dtype: Any) -> ValidationSums:
+def validate(params: Params, blocks: Blocks, program: Program) -> ValidationSums:
     """Measures parameters on the validation samples."""
-    product = require_product(compute_dtype)
+    product = require_product(program.compute_dtype)
 
     def add(sums: ValidationSums, block: Blocks) -> tuple[ValidationSums, None]:
         inputs, targets, weights = block
-        each, logits, _ = measure(params, inputs, targets, loss, product=product)
+        each, logits, _ = measure(params, inputs, targets, program.loss, product=product)
         weights = weights.astype(each.dtype)
         correct = metrics.predicted_class(logits) == metrics.target_class(targets)
         seen = ValidationSums(weights @ each, weights @ correct.astype(each.dtype), weights.sum())
@@ -93,10 +93,7 @@ def close_epoch(
     seen: BatchSums,
     blocks: Blocks | None,
     recipe: Recipe,
-    *,
-    loss: Loss,
-    reduction: str,
-    compute_dtype: Any,
+    program: Program,
 ) -> tuple[TrainState, Bool[Array, ""], Epoch]:
     """Ends an epoch: the state to go on from, whether to go on, and what was seen.
 
@@ -108,8 +105,8 @@ def close_epoch(
     measured = None
     if blocks is not None:
         params = result_params(after, recipe.ema_decay)
-        measured = validate(params, blocks, loss, compute_dtype)
-        value = reduce(measured.loss, measured.weight, reduction)
+        measured = validate(params, blocks, program)
+        value = reduce(measured.loss, measured.weight, program.reduction)
         after = after._replace(best=_better(after, params, value, recipe))
     state = choose(finite, after, before)
     return state, finite & goes_on(state, recipe), Epoch(seen, measured)

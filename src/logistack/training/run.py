@@ -13,12 +13,14 @@ from jaxtyping import Array, ArrayLike, Bool, Float, Int, PRNGKeyArray, Real
 
 from logistack import _checks, losses
 from logistack._static import Static
-from logistack.layers import Params
+from logistack.layers import Params, split_like
 from logistack.training.arguments import (
+    Augment,
     Loss,
+    Program,
     Recipe,
-    require_loss,
     require_optimizer,
+    require_program,
     require_recipe,
     require_samples,
 )
@@ -77,7 +79,10 @@ def fit(
     label_smoothing: Share = 0.0,
     ema_decay: Share = 0.0,
     hyperparams: Mapping[str, Real[ArrayLike, "..."]] | None = None,
+    coordinates: str = "plain",
+    augment: Augment | None = None,
     compute_dtype: Any = None,
+    remat: bool = False,
 ) -> FitResult:
     """Trains a network: every epoch shuffles, steps through the batches, and validates.
 
@@ -85,6 +90,10 @@ def fit(
     jitted, differentiated, and vmapped over keys, parameters, data, weights or hyperparameters.
     A second call with the same shapes and an equal optimiser, freshly built or not, compiles
     nothing; nor does one with other `hyperparams`.
+
+    Runs of 16 or more equal layers are joined to stacks, which are scanned. The optimiser sees
+    them so, and `state` has them so; `params` come back as they were given. A `TrainState` is
+    trained as it is.
 
     Every sample counts: the last, smaller batch is padded with samples of weight 0. Epoch e is
     shuffled by `jax.random.fold_in(key, e)`, and e is counted in the state, so that 2n epochs
@@ -123,7 +132,12 @@ def fit(
             what is validated and returned.
         hyperparams: numbers for `optimizer`, by name. They may be traced, so that changing one
             compiles nothing and `vmap` trains a member for each.
+        coordinates: `"plain"`, or `"centred"` to take the steps in the coordinates of a network of
+            centred units, as in `make_step`: what lets deep stacks train.
+        augment: a function of a JAX random key and one sample that returns what to learn from in
+            its place, anew in every epoch, as in `make_step`.
         compute_dtype: `jnp.bfloat16` for mixed precision, as in `make_step`.
+        remat: whether stacks save memory by computing activations again, as in `make_step`.
 
     Returns:
         A `FitResult` of the trained parameters, the state to continue from, and the history.
@@ -132,13 +146,13 @@ def fit(
         ValueError: if shapes do not fit, the set is empty, values are not finite, a class is out
             of range, weights are negative or all zero, `batch_size` is below 1 or above n,
             `epochs` is negative, `patience` is below 1 or without validation, a share lies
-            outside 0 … 1, or `reduction` is unknown.
+            outside 0 … 1, or `reduction` or `coordinates` are unknown.
         TypeError: for a dtype not of real numbers, or an argument of the wrong type.
 
-    Source: Prechelt 1998 for early stopping.
+    Sources: Prechelt 1998 for early stopping; Pennington, Schoenholz & Ganguli 2017 for depth.
 
     >>> import jax, jax.numpy as jnp, optax
-    >>> from logistack.layers import init_params
+    >>> from logistack.initialization import init_params
     >>> x, y = jnp.array([[0.0, 0], [0, 1], [1, 0], [1, 1]]), jnp.array([[0.0], [0], [0], [1]])
     >>> start = init_params(jax.random.key(0), (2, 1))
     >>> result = fit(jax.random.key(1), start, x, y, optimizer=optax.sgd(1.0), epochs=200)
@@ -152,12 +166,12 @@ def fit(
     >>> print(jax.vmap(train)(jnp.array([0.01, 1.0])).history.accuracy[:, -1])
     [0.75 1.  ]
     """
-    require_loss(loss, reduction)
     _checks.require_key("key", key)
     epochs = _checks.require_count("epochs", epochs, low=0)
+    program = Program(optimizer, loss, reduction, coordinates, augment, compute_dtype, remat)
     recipe, state = prepare(
         params,
-        optimizer=optimizer,
+        program,
         class_weight=class_weight,
         validation=validation,
         patience=patience,
@@ -176,9 +190,9 @@ def fit(
     if batch_size is None:
         batch_size = samples
     batch_size = _checks.require_count("batch_size", batch_size, low=1, high=samples)
-    how, cost = Static(optimizer), Static(loss)
+    fixed = Static(program)
     # A function that captured a traced value, a learning rate under vmap say, lives in that trace.
-    run = _fit if how.traced or cost.traced else _compiled_fit
+    run = _fit if fixed.traced else _compiled_fit
     result = run(
         key,
         state,
@@ -187,28 +201,38 @@ def fit(
         sample_weight,
         require_validation(validation, state.params, loss, samples=(inputs, targets)),
         recipe,
-        optimizer=how,
-        loss=cost,
+        program=fixed,
         epochs=epochs,
         batch_size=batch_size,
-        reduction=reduction,
-        compute_dtype=compute_dtype,
     )
     warn_if_diverged(result, first=state.epoch, epochs=epochs, recipe=recipe)
-    return result
+    return as_given(params, result)
+
+
+def as_given(params: Params | TrainState, result: FitResult) -> FitResult:
+    """The result with its parameters in as many layers and stacks as those it started from."""
+    if isinstance(params, TrainState):
+        return result
+    return result._replace(params=split_like(result.params, params))
 
 
 def prepare(
-    params: Params | TrainState, *, optimizer: Any, validation: Any, **numbers: Any
+    params: Params | TrainState, program: Program, *, validation: Any, **numbers: Any
 ) -> tuple[Recipe, TrainState]:
     """The numbers of a run, and the state that it starts from."""
+    require_program(program)
     started = params.params if isinstance(params, TrainState) else params
     recipe = require_recipe(started, **numbers)
     if recipe.patience is not None and validation is None:
         raise ValueError("patience: wanted validation samples to judge by, got none")
-    built = build(optimizer, recipe.hyperparams)
-    validated = validation is not None
-    return recipe, require_state(params, built, ema_decay=recipe.ema_decay, validated=validated)
+    state = require_state(
+        params,
+        build(program.optimizer, recipe.hyperparams),
+        ema_decay=recipe.ema_decay,
+        coordinates=program.coordinates,
+        validated=validation is not None,
+    )
+    return recipe, state
 
 
 def _fit(
@@ -220,16 +244,13 @@ def _fit(
     blocks: Blocks | None,
     recipe: Recipe,
     *,
-    optimizer: Static[Any],
-    loss: Static[Loss],
+    program: Static[Program],
     epochs: int,
     batch_size: int,
-    reduction: str,
-    compute_dtype: Any,
 ) -> FitResult:
     samples = inputs.shape[0]
     steps = math.ceil(samples / batch_size)
-    step = step_of(optimizer, loss, recipe, reduction, compute_dtype)
+    step = step_of(program.value, recipe)
 
     def step_on(
         state: TrainState, batch: tuple[Array, Array, Array | None]
@@ -248,16 +269,7 @@ def _fit(
             batches = (jnp.arange(steps), *_batches(order, sample_weight, batch_size))
             after, each = jax.lax.scan(step_on, before, batches)
             seen = jax.tree.map(lambda sums: sums.sum(0), each)
-        return close_epoch(
-            before,
-            after,
-            seen,
-            blocks,
-            recipe,
-            loss=loss.value,
-            reduction=reduction,
-            compute_dtype=compute_dtype,
-        )
+        return close_epoch(before, after, seen, blocks, recipe, program.value)
 
     def rest(state: TrainState) -> tuple[TrainState, Bool[Array, ""], Epoch]:
         nothing = jax.tree.map(lambda seen: jnp.full(seen.shape, jnp.nan, seen.dtype), unseen)
@@ -274,8 +286,8 @@ def _fit(
     (state, _), seen = jax.lax.scan(epoch, (state, goes_on(state, recipe)), None, length=epochs)
     row = functools.partial(
         summarise,
-        loss=loss.value,
-        reduction=reduction,
+        loss=program.value.loss,
+        reduction=program.value.reduction,
         classes=targets.ndim == 1 and recipe.label_smoothing is None,
     )
     # XLA divides by a constant otherwise than by a variable: a run of one epoch, which is no loop,
@@ -284,25 +296,19 @@ def _fit(
     return result_of(state, history, recipe)
 
 
-_compiled_fit = functools.partial(
-    jax.jit,
-    static_argnames=("optimizer", "loss", "epochs", "batch_size", "reduction", "compute_dtype"),
-)(_fit)
+_compiled_fit = jax.jit(_fit, static_argnames=("program", "epochs", "batch_size"))
 
 
-def step_of(
-    optimizer: Static[Any], loss: Static[Loss], recipe: Recipe, reduction: str, compute_dtype: Any
-) -> Step:
+def step_of(program: Program, recipe: Recipe) -> Step:
     """The step of a run."""
+    optimizer, *words = program
     return make_step(
-        build(optimizer.value, recipe.hyperparams),
-        loss=loss.value,
-        reduction=reduction,
+        build(optimizer, recipe.hyperparams),
+        **dict(zip(Program._fields[1:], words, strict=True)),
         class_weight=recipe.class_weight,
         label_smoothing=recipe.label_smoothing,
         dropout=recipe.dropout,
         ema_decay=recipe.ema_decay,
-        compute_dtype=compute_dtype,
     )
 
 

@@ -1,5 +1,6 @@
 """What training carries from step to step, and what a step and an epoch see."""
 
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -8,7 +9,8 @@ import optax
 from jaxtyping import Array, Float, Int
 
 from logistack import _checks
-from logistack.layers import Params, depth_of, require_params
+from logistack.coordinates import in_coordinates, require_coordinates
+from logistack.layers import SCANNED, Params, depth_of, join_runs, require_params
 from logistack.training.arguments import require_optimizer
 from logistack.training.dropout import Share
 
@@ -95,6 +97,7 @@ def init_state(
     optimizer: optax.GradientTransformation,
     *,
     ema_decay: Share = 0.0,
+    coordinates: str = "plain",
 ) -> TrainState:
     """Returns the state that training starts from.
 
@@ -102,24 +105,27 @@ def init_state(
         params: a tuple of `Layer`.
         optimizer: any Optax gradient transformation.
         ema_decay: as `make_step` is given it; above 0, the state has room for the average.
+        coordinates: as `make_step` is given them.
 
     Returns:
         A `TrainState` at epoch 0.
 
     Raises:
-        ValueError: if the shapes of the parameters do not fit.
+        ValueError: if the shapes of the parameters do not fit, or for other coordinates.
         TypeError: if `params` is not a tuple of `Layer`, or `optimizer` not an Optax one.
 
     >>> import jax, optax
-    >>> from logistack.layers import init_params
+    >>> from logistack.initialization import init_params
     >>> init_state(init_params(jax.random.key(0), (2, 2, 1)), optax.sgd(0.1)).epoch
     Array(0, dtype=int32)
     """
     params = require_params(params)
     require_optimizer(optimizer)
+    require_coordinates(coordinates)
     decay = _checks.require_share("ema_decay", ema_decay)
     average = None if decay is None else moving_average(decay, params).init(params)
-    return TrainState(params, optimizer.init(params), jnp.zeros((), jnp.int32), average)
+    opt_state = in_coordinates(optimizer, coordinates).init(params)
+    return TrainState(params, opt_state, jnp.zeros((), jnp.int32), average)
 
 
 def moving_average(decay: Float[Array, ""], params: Params) -> optax.GradientTransformation:
@@ -147,17 +153,24 @@ def require_state(
     optimizer: optax.GradientTransformation,
     *,
     ema_decay: Float[Array, ""] | None,
+    coordinates: str,
     validated: bool,
 ) -> TrainState:
-    """Returns the state to start or go on from, with room for what the run asks for."""
+    """Returns the state to start or go on from, with room for what the run asks for.
+
+    Parameters have their long runs of equal layers joined, which a state is taken to have already.
+    """
+    begin = functools.partial(init_state, optimizer=optimizer, coordinates=coordinates)
     if not isinstance(params, TrainState):
-        state = init_state(params, optimizer, ema_decay=ema_decay)
+        *hidden, last = require_params(params)
+        params = (*join_runs(hidden, SCANNED), last)
+        state = begin(params, ema_decay=ema_decay)
     else:
         state = params._replace(
             params=require_params(params.params), epoch=jnp.asarray(params.epoch, jnp.int32)
         )
         require_optimizer(optimizer)
-        wanted = jax.eval_shape(lambda params: init_state(params, optimizer), state.params)
+        wanted = jax.eval_shape(begin, state.params)
         described = [
             jax.tree.map(lambda leaf: (jnp.shape(leaf), jnp.result_type(leaf)), tree)
             for tree in (wanted.opt_state, state.opt_state)
@@ -168,7 +181,7 @@ def require_state(
                 f"{described[0]}, got {described[1]}"
             )
         if ema_decay is None or state.average is None:
-            started = init_state(state.params, optimizer, ema_decay=ema_decay)
+            started = begin(state.params, ema_decay=ema_decay)
             state = state._replace(average=started.average)
     if not validated:
         return state._replace(best=None)

@@ -9,15 +9,19 @@ import optax
 from jaxtyping import Array, ArrayLike, Bool, Float, Int, PRNGKeyArray, Real
 
 from logistack import _checks, losses, metrics
+from logistack.coordinates import in_coordinates
 from logistack.layers import Layer, Params, Product, depth_of, is_stack, require_params
 from logistack.network import Masks, propagate
 from logistack.training.arguments import (
+    Augment,
     Loss,
+    Program,
     require_loss,
     require_optimizer,
+    require_program,
     require_samples,
 )
-from logistack.training.dropout import Rates, Share, draw_masks, require_rates, spread_rates
+from logistack.training.dropout import Rates, Share, check_rates, draw_masks, require_rates
 from logistack.training.state import BatchSums, TrainState, moving_average, no_sums
 
 Step: TypeAlias = Callable[..., tuple[TrainState, BatchSums]]
@@ -54,7 +58,7 @@ def summed_loss(
     >>> print(summed_loss(params, jnp.eye(2), jnp.array([[0.0], [1.0]])).round(4))
     1.3863
     """
-    require_loss(loss, "sum")
+    require_loss(loss)
     params = require_params(params)
     inputs, targets = require_samples(params, inputs, targets, loss)
     if weights is not None:
@@ -70,21 +74,23 @@ def measure(
     loss: Loss,
     *,
     masks: Masks | None = None,
-    product: Product = jnp.matmul,
-    keep: bool = False,
+    **options: Any,
 ) -> tuple[Float[Array, " n"], Float[Array, "n out"], list[Array]]:
-    """Every sample's loss and logits, and what `propagate` keeps; nothing is checked here."""
+    """Every sample's loss and logits, and what is observed; nothing is checked here.
+
+    `options` are those of `propagate`.
+    """
 
     def one(x: Array, masks: Masks | None) -> tuple[Array, list[Array]]:
-        return propagate(params, x, masks=masks, product=product, keep=keep)
+        return propagate(params, x, masks=masks, **options)
 
-    logits, kept = jax.vmap(one)(inputs, masks)
+    logits, observed = jax.vmap(one)(inputs, masks)
     # Half-precision sums over a data set would lose whole samples.
     logits = logits.astype(_checks.float32_or_wider(logits.dtype))
     each = jax.vmap(loss)(logits, targets)
     if each.shape != inputs.shape[:1]:
         raise ValueError(f"loss: wanted one scalar a sample, got shape {each.shape[1:]}")
-    return each, logits, kept
+    return each, logits, observed
 
 
 def make_step(
@@ -96,7 +102,10 @@ def make_step(
     label_smoothing: Share = 0.0,
     dropout: Rates = 0.0,
     ema_decay: Share = 0.0,
+    coordinates: str = "plain",
+    augment: Augment | None = None,
     compute_dtype: Any = None,
+    remat: bool = False,
 ) -> Step:
     """Builds the step that `fit` scans, for a loop of one's own.
 
@@ -115,23 +124,31 @@ def make_step(
             K classes.
         dropout: how many of the activations a step leaves out, as shares from 0 to below 1: one
             for all hidden layers; or a sequence, first that of the inputs, then that of all
-            hidden layers or of each. What is dropped is 0, what is kept is divided by 1 − rate.
+            hidden layers or of each. What is dropped is 0, what is kept is divided by 1 − rate;
+            in centred coordinates so is the distance of an activation from its rest at ½.
         ema_decay: β, from 0 to below 1: `state.average` follows the parameters by
             m ← β m + (1 − β) θ, which `optax.ema` computes.
+        coordinates: `"plain"`, or `"centred"` to take the steps in the parameters φ of the network
+            of centred units, θ = `fold(φ)`: the optimiser sees φ and the gradient with respect to
+            φ. The state has θ, and the optimiser's part of it is about φ.
+        augment: a function of a JAX random key and one sample, `(in,)`, that returns the sample
+            to learn from in its place, such as a deformed image.
         compute_dtype: `jnp.bfloat16` has the products of matrices take bfloat16 operands and sum
             them in float32, those of the way back being rounded to bfloat16 after that; all else
             stays in the dtype of the parameters, as everything does for None.
+        remat: whether a stack keeps but every √depth-th of its activations, and computes the
+            others again on the way back, for memory.
 
     Returns:
         `step(state, inputs, targets, weights=None, *, key=None, examined=None)`, which returns
         `(state, BatchSums)`, with inputs `(batch, in)`, targets as in `summed_loss`, weights
-        `(batch,)`, for dropout a JAX random key of this step alone, and a scalar that says
-        whether to measure the gradient and the saturated units, as it does if None.
+        `(batch,)`, for dropout and `augment` a JAX random key of this step alone, and a scalar
+        that says whether to measure the gradient and the saturated units, as it does if None.
 
     Raises:
-        ValueError: for another reduction, or a share outside 0 … 1.
-        TypeError: if `optimizer` is not an Optax one, `loss` not a function, or `compute_dtype`
-            neither None nor bfloat16.
+        ValueError: for another reduction or coordinates, or a share outside 0 … 1.
+        TypeError: if `optimizer` is not an Optax one, `loss` or `augment` not a function, or
+            `compute_dtype` neither None nor bfloat16.
 
     Sources: Srivastava et al. 2014 for dropout; Szegedy et al. 2016, section 7, for label
     smoothing; Polyak & Juditsky 1992 for averaging; Micikevicius et al. 2018 for mixed precision.
@@ -146,12 +163,14 @@ def make_step(
     1.3863 [0.1]
     """
     require_optimizer(optimizer)
-    require_loss(loss, reduction)
+    require_program(Program(optimizer, loss, reduction, coordinates, augment, compute_dtype, remat))
     smoothing = _checks.require_share("label_smoothing", label_smoothing)
-    shares = require_rates(dropout)
+    rates = require_rates(dropout)
     decay = _checks.require_share("ema_decay", ema_decay)
     product = require_product(compute_dtype)
-    update = optax.with_extra_args_support(optimizer).update
+    update = in_coordinates(optimizer, coordinates).update
+    # With the activations of a deep stack no longer kept, what is seen of them is small.
+    observe = share_saturated if remat else _as_they_are
 
     def step(
         state: TrainState,
@@ -168,16 +187,26 @@ def make_step(
         if weights is not None:
             weights = _checks.require_weights("weights", weights, samples)
         weights = weigh(weights, targets, class_weight, outputs)
-        rates = spread_rates(shares, sum(map(depth_of, params)))
+        check_rates(rates, sum(map(depth_of, params)))
         masks = None
         if any(rate is not None for rate in rates):
             masks = draw_masks(_checks.require_key("key", key), params, rates, samples)
+        if augment is not None:
+            inputs = _augmented(augment, _checks.require_key("key", key), inputs)
         dtype = params[0].weight.dtype
         goals = targets if smoothing is None else smooth(targets, smoothing, outputs, dtype)
 
         def objective(params: Params) -> tuple[Array, tuple[BatchSums, list[Array]]]:
             each, logits, hidden = measure(
-                params, inputs, goals, loss, masks=masks, product=product, keep=True
+                params,
+                inputs,
+                goals,
+                loss,
+                masks=masks,
+                rest=0.5 if coordinates == "centred" else 0.0,
+                product=product,
+                observe=observe,
+                remat=remat,
             )
             correct = metrics.predicted_class(logits) == metrics.target_class(targets)
             nothing = no_sums(params)
@@ -187,13 +216,13 @@ def make_step(
                 weight=total(jnp.ones_like(each), weights),
                 target=total(as_rows(goals, outputs, each.dtype), weights),
             )
-            aux = seen, [*hidden, jax.nn.sigmoid(logits)]
+            aux = seen, [*hidden, observe(jax.nn.sigmoid(logits))]
             return reduce(seen.loss, seen.weight, reduction), aux
 
-        (value, (seen, activations)), gradient = jax.value_and_grad(objective, has_aux=True)(params)
+        (value, (seen, observed)), gradient = jax.value_and_grad(objective, has_aux=True)(params)
 
         def examine() -> BatchSums:
-            shares = [share_saturated(a) for a in activations]
+            shares = observed if remat else map(share_saturated, observed)
             return seen._replace(
                 examined=seen.weight,
                 saturated=jnp.concatenate(
@@ -220,6 +249,21 @@ def make_step(
         return state._replace(params=params, opt_state=opt_state, average=average), seen
 
     return step
+
+
+def _as_they_are(a: Array) -> Array:
+    return a
+
+
+def _augmented(augment: Augment, key: PRNGKeyArray, inputs: Array) -> Array:
+    # Dropout draws from the step's key at places counted from 0.
+    keys = jax.random.split(jax.random.fold_in(key, 2**32 - 1), inputs.shape[0])
+    augmented = jax.vmap(augment)(keys, inputs)
+    if augmented.shape != inputs.shape:
+        raise ValueError(
+            f"augment: wanted a sample of shape {inputs.shape[1:]}, got {augmented.shape[1:]}"
+        )
+    return augmented.astype(inputs.dtype)
 
 
 def total(values: Float[Array, "n ..."], weights: Array | None) -> Array:

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from logistack import _checks
 from logistack._static import Static
 from logistack.layers import Params
-from logistack.training.arguments import Loss, Recipe, check_samples
+from logistack.training.arguments import Loss, Program, Recipe, check_samples
 from logistack.training.epoch import Blocks, close_epoch
 from logistack.training.history import History, summarise
 from logistack.training.run import FitResult, result_of, step_key, step_of
@@ -179,11 +179,7 @@ def stream_epoch(
     source: Source,
     blocks: Blocks | None,
     recipe: Recipe,
-    *,
-    optimizer: Static[Any],
-    loss: Static[Loss],
-    reduction: str,
-    compute_dtype: Any,
+    program: Static[Program],
 ) -> FitResult:
     """Trains for one epoch on the batches of a source; `before` stays as it is.
 
@@ -191,7 +187,6 @@ def stream_epoch(
         StreamError: if the source ends early or gives what does not fit; its `result` has what
             the batches before it taught.
     """
-    static = {"loss": loss, "reduction": reduction, "compute_dtype": compute_dtype}
     # The step takes over the memory of the state and the sums that it is given.
     state, sums = jax.tree.map(jnp.copy, (before, no_sums(before.params)))
     under_way: collections.deque[Array] = collections.deque()
@@ -206,14 +201,14 @@ def stream_epoch(
             problem = error
             break
         state, sums, mark = _step_on(
-            key, state, sums, jax.device_put(batch), steps, recipe, optimizer=optimizer, **static
+            key, state, sums, jax.device_put(batch), steps, recipe, program=program
         )
         steps += 1
         under_way.append(mark)
         if len(under_way) > PREFETCHED:
             under_way.popleft().block_until_ready()
     classes = source.classes and recipe.label_smoothing is None
-    state, row = _close(before, state, sums, blocks, recipe, classes=classes, **static)
+    state, row = _close(before, state, sums, blocks, recipe, classes=classes, program=program)
     if not steps:  # nothing was seen: there is no epoch to close
         state, row = before, jax.tree.map(lambda values: values[:0], row)
     result = result_of(state, row, recipe)
@@ -225,11 +220,7 @@ def stream_epoch(
     return result
 
 
-@functools.partial(
-    jax.jit,
-    static_argnames=("optimizer", "loss", "reduction", "compute_dtype"),
-    donate_argnames=("state", "sums"),
-)
+@functools.partial(jax.jit, static_argnames="program", donate_argnames=("state", "sums"))
 def _step_on(
     key: PRNGKeyArray,
     state: TrainState,
@@ -238,18 +229,15 @@ def _step_on(
     place: Int[Array, ""],
     recipe: Recipe,
     *,
-    optimizer: Static[Any],
-    loss: Static[Loss],
-    reduction: str,
-    compute_dtype: Any,
+    program: Static[Program],
 ) -> tuple[TrainState, BatchSums, Float[Array, ""]]:
-    step = step_of(optimizer, loss, recipe, reduction, compute_dtype)
+    step = step_of(program.value, recipe)
     own_key = step_key(key, state.epoch, place)
     state, seen = step(state, *batch, key=own_key, examined=place == 0)
     return state, jax.tree.map(jnp.add, sums, seen), seen.loss
 
 
-@functools.partial(jax.jit, static_argnames=("loss", "classes", "reduction", "compute_dtype"))
+@functools.partial(jax.jit, static_argnames=("classes", "program"))
 def _close(
     before: TrainState,
     after: TrainState,
@@ -257,20 +245,11 @@ def _close(
     blocks: Blocks | None,
     recipe: Recipe,
     *,
-    loss: Static[Loss],
     classes: bool,
-    reduction: str,
-    compute_dtype: Any,
+    program: Static[Program],
 ) -> tuple[TrainState, History]:
-    state, _, seen = close_epoch(
-        before,
-        after,
-        sums,
-        blocks,
-        recipe,
-        loss=loss.value,
-        reduction=reduction,
-        compute_dtype=compute_dtype,
+    state, _, seen = close_epoch(before, after, sums, blocks, recipe, program.value)
+    row = summarise(
+        *seen, loss=program.value.loss, reduction=program.value.reduction, classes=classes
     )
-    row = summarise(*seen, loss=loss.value, reduction=reduction, classes=classes)
     return state, jax.tree.map(lambda value: value[None], row)
