@@ -1,0 +1,131 @@
+"""The comparison with published figures, small: on the digits that need no file."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+import logistack as ls
+from experiments import published
+from experiments.published import Recipe, Row
+
+GOOD = Recipe((8,), epochs=3, batch_size=32, learning_rate=0.05)
+IDLE = dataclasses.replace(GOOD, learning_rate=0.0)
+SAMPLES = 240
+
+
+@pytest.fixture
+def config(tmp_path):
+    return published.Config(
+        results=tmp_path / "kept" / "published.json",
+        out=tmp_path / "out",
+        samples=SAMPLES,
+        progress=False,
+    )
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """What was trained: the recipe, the seed and the images of each network."""
+    runs, train = [], published.train
+
+    def count(recipe, seed, dataset, kept, **options):
+        runs.append((recipe, seed, kept))
+        return train(recipe, seed, dataset, kept, **options)
+
+    monkeypatch.setattr(published, "train", count)
+    return runs
+
+
+def test_chooses_on_a_part_of_the_training_images_and_tests_once(config, trained, monkeypatch):
+    row = Row("Digits", "digits", (IDLE, GOOD), wanted=50.0, members=2, wanted_of_committee=50.0)
+    monkeypatch.setattr(published, "ROWS", {"digits": row})
+    book = published.Book(config.results)
+    published.run_row("digits", row, book, config)
+    choice, runs = trained[:2], trained[2:]
+    assert [recipe for recipe, _, _ in choice] == [IDLE, GOOD]
+    assert [(recipe, seed) for recipe, seed, _ in runs] == [(GOOD, 0), (GOOD, 1)]
+    assert all(kept.sum() == 5 * SAMPLES / 6 for _, _, kept in choice)
+    assert all(kept.all() for _, _, kept in runs)
+
+    entry = json.loads(config.results.read_text())["digits"]
+    idle, good = (tried["validation_error"] for tried in entry["choice"])
+    assert good < idle
+    labels = ls.data.load("digits", split="test").labels[:SAMPLES]
+    logits = [np.load(file)["logits"] for file in sorted(config.out.glob("*/*.npz"))]
+    wrong = [int((each.argmax(1) != labels).sum()) for each in logits]
+    assert [run["wrong"] for run in entry["runs"]] == wrong
+    shares = [np.exp(each) / np.exp(each).sum(1, keepdims=True) for each in logits]
+    together = int((np.mean(shares, 0).argmax(1) != labels).sum())
+    assert entry["committee"] == {"members": 2, "wrong": together}
+
+    table = published.report(book.entries).splitlines()
+    errors = 100 * np.array(wrong) / SAMPLES
+    assert f"{errors.mean():.2f} ± {errors.std(ddof=1):.2f}%" in table[1]
+    assert "64-8-10" in table[1]
+    assert f"{100 * together / SAMPLES:.2f}%" in table[2]
+    assert ("reached" in table[2]) == (100 * together / SAMPLES <= 50)
+
+    # The same again trains nothing, also with the JSON lost: finished networks are kept.
+    before = config.results.read_text()
+    for again in (book, published.Book(config.results.with_name("other.json"))):
+        trained.clear()
+        published.run_row("digits", dataclasses.replace(row, candidates=(GOOD,)), again, config)
+        assert trained == []
+        assert again.entries["digits"]["runs"] == book.entries["digits"]["runs"]
+    assert json.loads(before)["digits"]["runs"] == entry["runs"]
+
+
+def test_without_a_test_set_every_image_is_judged_by_a_network_that_has_not_seen_it(
+    config, monkeypatch
+):
+    dataset = published.load("digits", SAMPLES)[0]
+    judged = []
+
+    def judge(recipe, seed, train, judges, kept, judging, **_):
+        assert not np.any(kept & judging)
+        assert np.all(kept | judging)
+        judged.append(judging)
+        return np.full((judging.sum(), 10), seed + np.flatnonzero(judging)[:, None]), 1.0
+
+    monkeypatch.setattr(published, "judged", judge)
+    logits, seconds = published.member("digits", GOOD, 3, config, dataset, None)
+    np.testing.assert_array_equal(np.sum(judged, 0), 1)
+    np.testing.assert_array_equal(logits[:, 0], 3 + np.arange(SAMPLES))
+    assert seconds == published.FOLDS == len(judged)
+    assert not np.array_equal(published.folds(50, 0), published.folds(50, 1))
+
+
+def test_a_row_that_has_not_run_or_not_ended_says_so(monkeypatch):
+    row = Row("Digits", "digits", (GOOD,), published="5.9%", wanted=4.5, members=5)
+    monkeypatch.setattr(published, "ROWS", {"digits": row})
+    assert "not run yet" in published.report({})
+    runs = [{"seed": 0, "wrong": 9, "seconds": 2.0}]
+    about = {"network": "64-8-10", "recipe": "", "test_images": 200, "epochs": 3}
+    table = published.report({"digits": {"runs": runs, **about}})
+    assert "4.50% (1 of 5)" in table
+    assert "4.50%, reached" in table
+    runs[0]["wrong"] = 10
+    assert "4.50%, missed" in published.report({"digits": {"runs": runs, **about}})
+
+
+def test_what_is_no_json_is_refused_and_kept(tmp_path):
+    path = tmp_path / "published.json"
+    path.write_text('{"usps": ')
+    with pytest.raises(ValueError, match=r"^results: wanted JSON in .*published\.json"):
+        published.Book(path)
+    assert path.read_text() == '{"usps": '
+
+
+def test_an_unknown_row_is_refused_with_the_known_ones(config):
+    with pytest.raises(SystemExit, match=r"^rows: wanted some of mnist, .*got letters"):
+        published.main(["--rows", "letters", "--results", str(config.results)])
+    assert not config.results.exists()
+
+
+def test_the_table_of_the_committed_results_is_drawn_without_training(trained, capsys):
+    published.main(["--table"])
+    said = capsys.readouterr().out
+    assert all(row.title in said for row in published.ROWS.values())
+    assert trained == []
