@@ -3,6 +3,8 @@
 import dataclasses
 import json
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -27,14 +29,15 @@ def config(tmp_path):
 
 @pytest.fixture
 def trained(monkeypatch):
-    """What was trained: the recipe, the seed and the images of each network."""
-    runs, train = [], published.train
+    """What was trained: the recipe, the seed and which images, for each network."""
+    runs, judged = [], published.judged
 
-    def count(recipe, seed, dataset, kept, **options):
+    def count(recipe, seed, dataset, judges, kept, judging, **options):
+        assert (judges is not dataset) or not np.any(kept & judging)
         runs.append((recipe, seed, kept))
-        return train(recipe, seed, dataset, kept, **options)
+        return judged(recipe, seed, dataset, judges, kept, judging, **options)
 
-    monkeypatch.setattr(published, "train", count)
+    monkeypatch.setattr(published, "judged", count)
     return runs
 
 
@@ -75,6 +78,34 @@ def test_chooses_on_a_part_of_the_training_images_and_tests_once(config, trained
         assert trained == []
         assert again.entries["digits"]["runs"] == book.entries["digits"]["runs"]
     assert json.loads(before)["digits"]["runs"] == entry["runs"]
+
+
+def test_principal_components_are_those_of_the_training_pixels_and_halfway_white():
+    draw = np.random.default_rng(0).standard_normal
+    pixels = np.float32(draw((500, 6)) @ draw((6, 6)) + 3)
+    recipe = Recipe((8,), epochs=1, components=4, whitening=0.5)
+    features = published.features_of(recipe, pixels)
+    z = features(pixels)
+    np.testing.assert_allclose(z.mean(0), 0, atol=1e-5)
+    variances = np.sort(np.linalg.eigvalsh(np.cov(pixels.T)))[::-1][:4]
+    # Divided by the root of its deviation, a variance v becomes √v.
+    np.testing.assert_allclose(np.cov(z.T), np.diag(np.sqrt(variances)), atol=1e-4)
+    moved = np.tile(features(np.ones(6)) - features(np.zeros(6)), (500, 1))
+    np.testing.assert_allclose(features(pixels + 1) - z, moved, atol=1e-5)
+    shifted = published.features_of(Recipe((8,), epochs=1, shift=0.5), pixels)
+    np.testing.assert_array_equal(shifted(pixels), pixels - np.float32(0.5))
+
+
+def test_noise_and_deformation_are_new_for_every_key():
+    x = jnp.ones(36)
+    for recipe, moved in ((Recipe((8,), 1, noise=0.5), 0.3), (Recipe((8,), 1, deform=True), 0.0)):
+        change = published.change_of(recipe, (6, 6))
+        one, other = (change(jax.random.key(seed), x) for seed in (0, 1))
+        assert one.shape == x.shape
+        assert np.std(one) >= moved
+        # An image of one value stays as it is, however it is bent.
+        assert bool(moved) != np.allclose(one, other)
+    assert published.change_of(Recipe((8,), 1), (6, 6)) is None
 
 
 def test_without_a_test_set_every_image_is_judged_by_a_network_that_has_not_seen_it(
