@@ -5,13 +5,15 @@ import re
 import subprocess
 import sys
 
-from experiments import article
+from experiments import article, depth, published
 
 README = (pathlib.Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+RESULTS = pathlib.Path(__file__).parents[1] / "experiments" / "results"
 
 
 def blocks(language):
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+    found = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+    return [content for own, content in found if own == language]
 
 
 def test_the_code_prints_what_its_comments_say():
@@ -34,6 +36,23 @@ def test_the_article_s_table_is_what_the_script_prints():
         assert re.split(r"\s{2,}", line.strip()) == [
             row.what.strip(), row.stated, row.computed, "yes",
         ]  # fmt: skip
+
+
+def test_the_accuracies_by_depth_are_those_kept():
+    (table,) = (block for block in blocks("") if "by hidden layers" in block)
+    kept = depth.recall(depth.Config(results=RESULTS / "depth.json"))
+    for name, cells in depth.by_scheme(kept).items():
+        (line,) = (line for line in table.splitlines() if line.startswith(name))
+        wanted = [f"{100 * depth.mean(cell):.1f}" for cell in cells]
+        assert line.removeprefix(name).split() == wanted
+    lowest = [f"{100 * depth.accuracies(cell).min():.1f}" for cell in cells]
+    assert table.splitlines()[-1].split()[-len(lowest) :] == lowest
+
+
+def test_the_table_beside_the_published_figures_is_what_the_script_prints():
+    (table,) = (block for block in blocks("") if "published" in block)
+    kept = published.Book(RESULTS / "published.json").entries
+    assert published.report(kept).startswith(table)
 
 
 def test_every_command_and_figure_named_is_there():

@@ -97,8 +97,8 @@ def _findings(history: History) -> dict[str, str]:
     if stuck:
         found["stuck"] = (
             "The loss is that of predicting the frequencies of the classes, whatever the input. "
-            "Try a larger learning rate, init_params's 'orthogonal' scheme, or inputs centred "
-            "about 0."
+            "Try a larger learning rate, init_params's 'orthogonal' scheme with "
+            "coordinates='centred' if the network is deep, or inputs centred about 0."
         )
     if jammed:
         at = int(hidden.argmax())
