@@ -231,6 +231,15 @@ def test_remat_keeps_a_root_of_the_memory():
     assert again < once / 3
 
 
+def test_a_network_of_one_layer_may_be_a_stack_of_one():
+    params = draw((1, 3, 3))
+    step = ls.make_step(optax.sgd(0.1), remat=True)
+    state, seen = step(ls.init_state(params, optax.sgd(0.1)), INPUTS, TARGETS)
+    wanted, _ = step(ls.init_state(ls.unstack(params), optax.sgd(0.1)), INPUTS, TARGETS)
+    chex.assert_trees_all_close(ls.unstack(state.params), wanted.params, rtol=1e-6)
+    assert seen.saturated.shape == (1,)
+
+
 @pytest.mark.parametrize("remat", [1, None, "yes"])
 def test_remat_is_a_yes_or_no(remat):
     for call in (

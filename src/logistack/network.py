@@ -194,7 +194,8 @@ def hidden_layers(params: Params) -> tuple[Params, Layer]:
     """The hidden layers, long runs joined, and the last, split off where it ends a stack."""
     *hidden, last = params
     if is_stack(last):
-        hidden.append(Layer(last.weight[:-1], last.bias[:-1]))
+        if depth_of(last) > 1:
+            hidden.append(Layer(last.weight[:-1], last.bias[:-1]))
         last = Layer(last.weight[-1], last.bias[-1])
     return join_runs(hidden, SCANNED), last
 
