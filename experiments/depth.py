@@ -65,7 +65,7 @@ class Config:
     """How many times to go through the training digits, at every depth."""
     batch_size: int = 32
     """Digits a step."""
-    # Rates of 3 and 10 leave less read from every start: `--choose --depths 2 4 --rates 3 10`.
+    # Folded steps lose at 1, and plain steps at 3 and 10: `--choose --depths 2 4 --rates 3 10`.
     rates: tuple[float, ...] = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
     """Learning rates at the start to choose from; they fall to 0 along a cosine."""
     samples: int | None = None

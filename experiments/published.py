@@ -9,7 +9,8 @@ images are looked at once, by the networks trained after that choice on all of t
     python experiments/published.py --table               # the table of what there is so far
 
 Every finished network is kept, and an unfinished one goes on from its checkpoint: the same command
-again continues. What the table is drawn from is a small JSON, `experiments/results/published.json`.
+again continues. What the table is drawn from is a small JSON, `experiments/results/published.json`:
+a row that is whole there is not trained again, unless `--results` names another file.
 """
 
 import dataclasses
@@ -467,6 +468,9 @@ def run_row(name: str, row: Row, book: Book, config: Config) -> None:
     if book.entries.get(name, {}).get("recipe") != described(recipe):
         book.keep(name, "runs", [])
         book.keep(name, "committee", None)
+    known = len(book.entries[name]["runs"])
+    if known >= row.members:
+        return
     inputs = recipe.components or train_set.inputs.shape[1]
     sizes = (inputs, *recipe.hidden, train_set.targets.shape[1])
     book.keep(name, "network", "-".join(map(str, sizes)))
@@ -486,6 +490,8 @@ def run_row(name: str, row: Row, book: Book, config: Config) -> None:
                 "seconds": round(seconds, 1),
             }
         )
+        if len(runs) <= known:  # trained again for the committee, their logits being lost
+            continue
         book.keep(name, "runs", runs)
         if row.wanted_of_committee is not None:
             wrong = int((shares.argmax(1) != labels).sum())

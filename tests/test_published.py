@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import jax
 import jax.numpy as jnp
@@ -72,12 +73,16 @@ def test_chooses_on_a_part_of_the_training_images_and_tests_once(config, trained
 
     # The same again trains nothing, also with the JSON lost: finished networks are kept.
     before = config.results.read_text()
-    for again in (book, published.Book(config.results.with_name("other.json"))):
-        trained.clear()
-        published.run_row("digits", dataclasses.replace(row, candidates=(GOOD,)), again, config)
-        assert trained == []
-        assert again.entries["digits"]["runs"] == book.entries["digits"]["runs"]
-    assert json.loads(before)["digits"]["runs"] == entry["runs"]
+    trained.clear()
+    other = published.Book(config.results.with_name("other.json"))
+    published.run_row("digits", dataclasses.replace(row, candidates=(GOOD,)), other, config)
+    assert trained == []
+    assert other.entries["digits"]["runs"] == entry["runs"]
+    # Nor does a row that is whole, with its networks lost.
+    shutil.rmtree(config.out)
+    published.run_row("digits", row, published.Book(config.results), config)
+    assert trained == []
+    assert config.results.read_text() == before
 
 
 def test_principal_components_are_those_of_the_training_pixels_and_halfway_white():
