@@ -144,8 +144,8 @@ ROWS = {
         (Recipe((800, 800), epochs=30, shift=0.5, ema_decay=0.999, deform=True),),
         wanted=0.60,
         members=2,
-        note="every image is deformed anew in every epoch; a small run, for a CPU: the published "
-        "0.35% (Cireşan et al. 2010) had six layers and 800 epochs",
+        note="every image is deformed anew in every epoch. A small run, for a CPU: the published "
+        "0.35% (Cireşan et al. 2010) had a perceptron of six layers, and longer training",
     ),
     "usps": Row(
         "USPS, dropout and averaging",
@@ -536,7 +536,7 @@ def report(entries: Mapping[str, Any]) -> str:
             )
         )
         committee = entry.get("committee")
-        if committee and committee["members"] > 1:
+        if row.wanted_of_committee is not None and committee and committee["members"] > 1:
             error = 100 * committee["wrong"] / entry["test_images"]
             reached = verdict(row.wanted_of_committee, error)
             title = f"  committee of {committee['members']}"
