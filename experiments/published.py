@@ -523,14 +523,18 @@ def report(entries: Mapping[str, Any]) -> str:
         errors = 100 * np.array([run["wrong"] for run in runs]) / entry["test_images"]
         few = errors[:SEEDS]
         spread = f" ± {few.std(ddof=1):.2f}" if len(few) > 1 else ""
-        unfinished = f" ({len(runs)} of {row.members})" if len(runs) < row.members else ""
+        seeds = ""
+        if len(runs) < row.members:
+            seeds = f" ({len(runs)} of {row.members})"
+        elif len(runs) < SEEDS:
+            seeds = f" ({len(runs)} seeds)"
         lines.append(
             (
                 row.title,
                 entry["network"],
                 row.published,
                 verdict(row.wanted, few.mean()),
-                f"{few.mean():.2f}{spread}%{unfinished}",
+                f"{few.mean():.2f}{spread}%{seeds}",
                 str(entry["epochs"]),
                 f"{np.mean([run['seconds'] for run in runs]):.0f}",
             )
