@@ -1,0 +1,335 @@
+"""Gordan's alternative, decided and proven: of any rows a, exactly one of two things exists.
+
+Either a direction v with a · v > 0 for every row, or weights λ ≥ 0, not all zero, with
+Σ λᵢ aᵢ = 0 (Gordan, "Über die Auflösung linearer Gleichungen mit reellen Coefficienten", 1873).
+
+A linear program in floating point finds which, on as few rows as it needs: the combination of
+least L1 length,
+
+    min ‖Σ λᵢ aᵢ‖₁  over  λ ≥ 0, Σ λᵢ = 1,
+
+whose dual is the direction with the widest margin, max min a · v over |v| ≤ 1. Its answer is a
+guess that exact arithmetic makes a proof: the direction is checked as it is, the weights are
+solved for again on the rows that bear them. Where rounding misled the guess, the same program is
+solved by an exact simplex method that starts from it.
+"""
+
+import dataclasses
+import time
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from typing import NamedTuple, Protocol, Self
+
+import numpy as np
+
+from logistack.separability import rational
+
+ROUNDING = 1e-7
+"""Distances below this are left to exact arithmetic; the columns' largest entries are 1."""
+
+WORKING_ROWS = 2_000
+"""As many rows go into the first linear program, or four for each of their entries."""
+
+
+class Rows(Protocol):
+    """Rows a, which need not be held as a matrix."""
+
+    def __len__(self) -> int:
+        """How many there are."""
+
+    def dot(self, direction: np.ndarray) -> np.ndarray:
+        """The products a · v."""
+
+    def take(self, rows: np.ndarray) -> np.ndarray:
+        """Some of them as a matrix."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Matrix:
+    """Rows that are held as a matrix."""
+
+    matrix: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.matrix)
+
+    def dot(self, direction: np.ndarray) -> np.ndarray:
+        """The products a · v."""
+        return rational.dot(self.matrix, direction)
+
+    def take(self, rows: np.ndarray) -> np.ndarray:
+        """Some of the rows."""
+        return self.matrix[rows]
+
+
+@dataclasses.dataclass(frozen=True)
+class Differences:
+    """The score of a sample's own class less that of another, for every sample and other class.
+
+    A direction holds a weight and a bias for every class but the first, whose score is 0. With
+    two classes a row is a sample, its constant 1 included, with the sign of its class.
+    """
+
+    samples: np.ndarray
+    """(samples, features + 1), ones at the end."""
+    own: np.ndarray
+    """(samples,), the number of each one's class."""
+    classes: int
+
+    def __len__(self) -> int:
+        return len(self.samples) * (self.classes - 1)
+
+    def others(self) -> np.ndarray:
+        """(samples, classes - 1), the classes that a sample is not of, in order."""
+        places = np.arange(self.classes - 1)
+        return places + (places >= self.own[:, None])
+
+    def dot(self, direction: np.ndarray) -> np.ndarray:
+        """The products a · v, a sample's other classes in order."""
+        parts = direction.reshape(self.classes - 1, -1)
+        scores = np.stack([rational.dot(self.samples, part) for part in parts], axis=1)
+        scores = np.concatenate([np.zeros_like(scores[:, :1]), scores], axis=1)
+        own = np.take_along_axis(scores, self.own[:, None], axis=1)
+        return (own - np.take_along_axis(scores, self.others(), axis=1)).ravel()
+
+    def take(self, rows: np.ndarray) -> np.ndarray:
+        """Some of the rows as a matrix."""
+        sample, place = np.divmod(rows, self.classes - 1)
+        own = self.own[sample]
+        blocks = np.zeros((len(rows), self.classes, self.samples.shape[1]), self.samples.dtype)
+        count = np.arange(len(rows))
+        blocks[count, own] = self.samples[sample]
+        blocks[count, place + (place >= own)] = -self.samples[sample]
+        return blocks[:, 1:].reshape(len(rows), (self.classes - 1) * self.samples.shape[1])
+
+
+class Answer(NamedTuple):
+    """A direction, or weights of rows; the other is None."""
+
+    direction: np.ndarray | None
+    """Of objects, integers or fractions."""
+    weights: dict[int, Fraction] | None
+    """Of the rows that have one above 0, summing to 1."""
+    proven: bool
+    """Whether exact arithmetic has the last word."""
+
+
+class OutOfTimeError(Exception):
+    """The budget is spent."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Clock:
+    """What is left of a budget in seconds."""
+
+    end: float
+
+    @classmethod
+    def of(cls, budget: float) -> Self:
+        """So many seconds from now."""
+        return cls(time.monotonic() + budget)
+
+    def left(self) -> float:
+        """Seconds left, or `OutOfTimeError`."""
+        left = self.end - time.monotonic()
+        if left <= 0:
+            raise OutOfTimeError
+        return left
+
+
+def alternative(
+    exact: Rows, approximate: Rows, lift: Callable[[np.ndarray], np.ndarray], clock: Clock
+) -> Answer:
+    """Which of the two exists, with its proof.
+
+    Args:
+        exact: the rows, in integers.
+        approximate: the same rows in floating point, in other coordinates where that makes them
+            better conditioned: each a positive multiple of the row times one regular matrix.
+        lift: takes a direction for the approximate rows to one for the exact rows.
+        clock: what may be spent. After it the answer is the last guess, and not proven.
+    """
+    guess: Answer | None = None
+    support: list[int] = []
+    try:
+        solved = _nearest_points(approximate, clock)
+        if solved is not None:
+            weights, direction = solved
+            support = sorted(weights, key=weights.__getitem__, reverse=True)
+            if direction is None:
+                guess = _shares(weights)
+            else:
+                lifted = lift(direction)
+                proven = bool((exact.dot(lifted) > 0).all())
+                guess = Answer(lifted, None, proven)
+            if guess.proven:
+                return guess
+            combination = _combination(exact, weights)
+            if combination is not None:
+                return Answer(None, combination, proven=True)
+        return _simplex(exact, support, clock)
+    except OutOfTimeError:
+        if guess is None:
+            raise
+        return guess
+
+
+def _shares(weights: dict[int, float]) -> Answer:
+    """Floats as fractions of their sum."""
+    total = sum(map(Fraction, weights.values()))
+    shares = {row: Fraction(weight) / total for row, weight in weights.items()}
+    return Answer(None, shares, proven=False)
+
+
+def _nearest_points(rows: Rows, clock: Clock) -> tuple[dict[int, float], np.ndarray | None] | None:
+    """The linear program's weights above 0, and its direction if that seems to be the answer.
+
+    It is solved on some rows, to which those are added that its direction is too near to, until
+    there are none. None where the solver gives up.
+    """
+    entries = rows.take(np.zeros(1, int)).shape[1]
+    size = max(WORKING_ROWS, 4 * entries)
+    working = np.arange(len(rows))
+    if size < len(rows):
+        working = np.random.default_rng(0).choice(len(rows), size // 2, replace=False)
+    while True:
+        solved = _linear_program(rows.take(working), clock.left())
+        if solved is None:
+            return None
+        weights, direction, distance = solved
+        values = rows.dot(direction)
+        near = np.setdiff1d(np.flatnonzero(values < distance * (1 - 1e-6)), working)
+        if distance < ROUNDING or not near.size:
+            weighed = {int(working[i]): float(weights[i]) for i in np.flatnonzero(weights)}
+            return weighed, direction if (values > 0).all() else None
+        nearest = near[np.argsort(values[near], kind="stable")]
+        working = np.concatenate([working, nearest[: size // 2]])
+
+
+def _linear_program(
+    rows: np.ndarray, seconds: float
+) -> tuple[np.ndarray, np.ndarray, float] | None:
+    """The weights of the shortest combination, the widest direction, and that length.
+
+    None where the solver gives up.
+    """
+    from scipy import optimize, sparse
+
+    count, entries = rows.shape
+    identity = sparse.eye_array(entries)
+    constraints = sparse.block_array(
+        [[sparse.csc_array(rows.T), identity, -identity], [np.ones((1, count)), None, None]],
+        format="csc",
+    )
+    solution = optimize.linprog(
+        np.concatenate([np.zeros(count), np.ones(2 * entries)]),
+        A_eq=constraints,
+        b_eq=np.append(np.zeros(entries), 1.0),
+        bounds=(0, None),
+        method="highs-ds",
+        options={
+            "time_limit": seconds,
+            "primal_feasibility_tolerance": 1e-10,
+            "dual_feasibility_tolerance": 1e-10,
+        },
+    )
+    if solution.status != 0:
+        return None
+    weights = np.clip(solution.x[:count], 0, None)
+    return weights, -solution.eqlin.marginals[:entries], solution.fun
+
+
+def _combination(exact: Rows, weights: dict[int, float]) -> dict[int, Fraction] | None:
+    """Exact weights near the given ones, or None where there are none on those rows.
+
+    Rows that heavier ones span keep a short number near their weight; the weights of the others
+    are solved for.
+    """
+    largest = max(weights.values())
+    order = sorted(
+        (row for row in weights if weights[row] > 1e-9 * largest), key=lambda r: -weights[r]
+    )
+    rows = exact.take(np.array(order))
+    columns = rows.T.tolist()
+    solved = rational.independent(columns)
+    kept = sorted(set(range(len(order))) - set(solved))
+    if not kept:
+        return None
+    heaviest = weights[order[kept[0]]]
+    short = [max(1, round(weights[order[place]] / heaviest * 2**20)) for place in kept[1:]]
+    short = [2**20 if short else 1, *short]
+    bearing = [[equation[place] for place in solved] for equation in columns]
+    lacking = [
+        -sum(equation[place] * w for place, w in zip(kept, short, strict=True))
+        for equation in columns
+    ]
+    equations = rational.independent(list(map(list, zip(*bearing, strict=True))))
+    solution = rational.solve([bearing[e] for e in equations], [lacking[e] for e in equations])
+    numerators, denominator = rational.over_common_denominator(solution)
+    integers = np.zeros(len(order), object)
+    integers[kept] = [w * denominator for w in short]
+    integers[solved] = numerators
+    if min(integers) < 0 or rational.dot(rows.T, integers).any():
+        return None
+    total = sum(integers)
+    return {row: Fraction(w, total) for row, w in zip(order, integers, strict=True) if w}
+
+
+def _simplex(exact: Rows, support: Sequence[int], clock: Clock) -> Answer:
+    """The same linear program in integers, to its end.
+
+    A basis holds one column for every entry of a row, and one for Σ λ = 1. The columns to choose
+    from are the rows a, each with a 1 below, and unit vectors ± e of cost 1 that make up for what
+    the combination lacks. The inverse of the basis is kept as integers over its determinant, so
+    that divisions are exact (Edmonds, "Systems of distinct representatives and linear algebra",
+    1967). The rows in `support` enter first. After a step that gains nothing the lowest column
+    that may enter does, and so no basis returns (Bland, "New finite pivoting rules for the
+    simplex method", 1977).
+    """
+    first, *others = support or [0]
+    restricted = np.array(sorted(others), int)
+    start = exact.take(np.array([first]))[0].astype(object)
+    entries = len(start)
+    # A column is (0, row) or (1, 2 entry + 1 if it is negative).
+    basis = [(0, first), *((1, 2 * e + (start[e] > 0)) for e in range(entries))]
+    inverse = np.zeros((entries + 1, entries + 1), object)
+    inverse[0, -1] = 1
+    for e, entry in enumerate(start):
+        inverse[e + 1, e] = -1 if entry > 0 else 1
+        inverse[e + 1, -1] = abs(entry)
+    determinant, gained = 1, True
+    while True:
+        clock.left()
+        prices = np.array([cost for cost, _ in basis], object) @ inverse
+        direction, distance = -prices[:-1], prices[-1]
+        if not distance:
+            shares = zip(basis, inverse[:, -1], strict=True)
+            weights = {row: Fraction(w, determinant) for (cost, row), w in shares if not cost and w}
+            return Answer(None, weights, proven=True)
+
+        entering, values = None, rational.dot(exact.take(restricted), direction)
+        if not (values < distance).any():
+            restricted, values = restricted[:0], exact.dot(direction)
+            if (values > 0).all():
+                return Answer(direction, None, proven=True)
+        if (values < distance).any():
+            chosen = int(np.argmin(values) if gained else np.argmax(values < distance))
+            row = int(restricted[chosen]) if restricted.size else chosen
+            entering, column = (0, row), np.append(exact.take(np.array([row]))[0], 1)
+        else:
+            steep = next(e for e in range(entries) if abs(direction[e]) > determinant)
+            negative = direction[steep] > 0
+            entering, column = (1, 2 * steep + negative), np.zeros(entries + 1, object)
+            column[steep] = -1 if negative else 1
+
+        steps = inverse @ column.astype(object)
+        gain, _, leaving = min(
+            (Fraction(amount, step), basis[place], place)
+            for place, (amount, step) in enumerate(zip(inverse[:, -1], steps, strict=True))
+            if step > 0
+        )
+        pivot = steps[leaving]
+        steps[leaving] -= determinant
+        inverse = (pivot * inverse - np.outer(steps, inverse[leaving])) // determinant
+        determinant, gained = pivot, gain > 0
+        basis[leaving] = entering

@@ -1,0 +1,409 @@
+"""The questions that certificates answer: two classes, many, and every layer of a network."""
+
+import dataclasses
+import functools
+import itertools
+import math
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+
+from logistack import network
+from logistack.layers import Params
+from logistack.separability import rational
+from logistack.separability.alternative import (
+    Answer,
+    Clock,
+    Differences,
+    Matrix,
+    OutOfTimeError,
+    alternative,
+)
+from logistack.separability.certificates import (
+    ClassCertificates,
+    CommonPoint,
+    Data,
+    Label,
+    Line,
+    MultinomialCommonPoint,
+    MultinomialSeparator,
+    Separator,
+    data_of,
+    mixture,
+    scores,
+)
+from logistack.separability.margin import widest
+from logistack.separability.samples import Samples, inverse_root, unit_length
+
+WEAK_LINE_WORK = 10**8
+"""Above so many products of large integers no weak line is looked for."""
+
+
+def certify(
+    inputs: ArrayLike,
+    labels: ArrayLike,
+    *,
+    positive: Label | None = None,
+    negative: Label | None = None,
+    budget: float = 600.0,
+) -> Separator | CommonPoint | ClassCertificates:
+    """Proves that a line separates two classes, or that none does; exactly, either way.
+
+    Positive samples x⁺ and negative ones x⁻ have a line with w · x⁺ + b > 0 > w · x⁻ + b if and
+    only if their convex hulls have no point in common: exactly one of the two exists, and is what
+    comes back. A solver in floating point finds it, exact arithmetic proves it, and `verify`
+    checks it without either, on the numbers as given: every float is a rational number.
+
+    Args:
+        inputs: (samples, features) numbers, at least one of each.
+        labels: (samples,) numbers or strings, one a sample. With two different ones, the greater
+            is positive. A label alone is positive, unless it is a number of at most 0.
+        positive: the label of the positive samples: a class against all others.
+        negative: beside `positive`, that of the negative ones: no other sample takes part.
+        budget: seconds for each question. Thereafter the answer is what floating point found,
+            says that it is `numerical_only`, and does not verify.
+
+    Returns:
+        With two classes, or `positive`: a `Separator`, whose line is the widest that floating
+        point finds, or a `CommonPoint`. With more, `ClassCertificates`: one of these for each pair
+        and for each class against the rest, and whether a linear classifier makes no error.
+
+    Raises:
+        ValueError: if a shape is wrong, an input is NaN or infinite, or no sample has a label.
+        TypeError: if inputs or labels are of a wrong kind, or are being traced.
+        TimeoutError: if `budget` ends before there is any answer.
+
+    >>> proof = certify([[0, 0], [0, 1], [1, 0], [1, 1]], [0, 1, 1, 0])  # XOR
+    >>> print(proof)
+    no line is enough: (1/2, 1/2) mixes 2 positive and 2 negative samples
+    >>> proof.weights_positive, proof.verify()
+    ((Fraction(1, 2), Fraction(1, 2)), True)
+
+    Source: Farkas, "Theorie der einfachen Ungleichungen", 1902; Gordan, "Über die Auflösung
+    linearer Gleichungen mit reellen Coefficienten", 1873.
+    """
+    if not budget > 0:
+        raise ValueError(f"budget: wanted seconds above 0, got {budget}")
+    data = data_of(inputs, labels)
+    positive = _known("positive", positive, data)
+    negative = _known("negative", negative, data)
+    if negative is not None and (positive is None or positive == negative):
+        raise ValueError(f"negative: wanted a label other than positive's, got {negative!r}")
+    if positive is None and len(data.classes) > 2:
+        return _all_classes(inputs, labels, data, budget)
+    if positive is None:
+        positive = data.classes[-1]
+        alone = len(data.classes) == 1
+        if alone and not isinstance(positive, str) and positive <= 0:
+            positive = 1
+    return _two_sides(inputs, labels, data, positive, negative, budget)
+
+
+def _known(name: str, label: Label | None, data: Data) -> Label | None:
+    """The label as Python's own value."""
+    if label is None:
+        return None
+    for known in data.classes:
+        if known == label:
+            return known
+    raise ValueError(f"{name}: wanted one of the labels {data.classes}, got {label!r}")
+
+
+def _two_sides(
+    inputs: ArrayLike,
+    labels: ArrayLike,
+    data: Data,
+    positive: Label,
+    negative: Label | None,
+    budget: float,
+) -> Separator | CommonPoint:
+    part = np.ones(len(data.labels), bool)
+    if negative is not None:
+        part = (data.labels == positive) | (data.labels == negative)
+    samples = Samples.of(inputs, data.inputs, part)
+    sides = data.labels[part] == positive
+    common: dict[str, Any] = {
+        "positive": positive,
+        "negative": negative,
+        "inputs": inputs,
+        "labels": labels,
+    }
+    if sides.all() or not sides.any():
+        bias = Fraction(1 if sides.all() else -1)
+        return Separator((Fraction(0),) * len(samples.unit), bias, Fraction(1), **common)
+
+    exact, approximate = samples.rows(sides.astype(int), 2)
+    clock = Clock.of(budget)
+    answer = _ask(exact, approximate, samples, clock)
+    common["numerical_only"] = not answer.proven
+    if answer.direction is not None:
+        (found,) = samples.lines(answer.direction)
+        return Separator(*_widest_line(samples, sides, found.weight, answer.proven), **common)
+    assert answer.weights is not None
+    # Gordan's weights have the sum 1; as many of them are positive as negative.
+    weights = [
+        tuple(2 * answer.weights.get(row, Fraction(0)) for row in np.flatnonzero(side).tolist())
+        for side in (sides, ~sides)
+    ]
+    point = mixture(samples.exact.take(sides), weights[0])
+    weak = _weak_direction(exact, sorted(answer.weights), clock) if answer.proven else None
+    line = None if weak is None else samples.lines(weak)[0]
+    return CommonPoint(point, weights[0], weights[1], line, **common)
+
+
+def _ask(exact: Differences, approximate: Differences, samples: Samples, clock: Clock) -> Answer:
+    try:
+        return alternative(exact, approximate, samples.lift, clock)
+    except OutOfTimeError:
+        raise TimeoutError(
+            "budget: wanted more seconds, these were over before there was any answer"
+        ) from None
+
+
+def _widest_line(
+    samples: Samples, sides: np.ndarray, weight: Sequence[Fraction], proven: bool
+) -> tuple[tuple[Fraction, ...], Fraction, Fraction]:
+    """Weight, bias and margin of the line in the middle of the widest gap that is found."""
+    bits = 53
+    best = _centred(samples, sides, unit_length(weight, bits))
+    wider = widest(samples.floats, sides, np.array(best[0], float))
+    if wider is not None:
+        other = _centred(samples, sides, unit_length(list(map(Fraction, wider.tolist())), bits))
+        best = max(best, other, key=lambda line: line[2])
+    while best[2] <= 0 and proven:  # separating is an open condition: near enough is enough
+        bits *= 4
+        best = _centred(samples, sides, unit_length(weight, bits))
+    return best
+
+
+def _centred(
+    samples: Samples, sides: np.ndarray, weight: tuple[Fraction, ...]
+) -> tuple[tuple[Fraction, ...], Fraction, Fraction]:
+    """The line of a weight that is as far from the positive samples as from the negative ones."""
+    values, denominator = scores(samples.exact, Line(weight, Fraction(0)))
+    low, high = int(min(values[sides])), int(max(values[~sides]))
+    return weight, Fraction(-low - high, 2 * denominator), Fraction(low - high, 2 * denominator)
+
+
+def _weak_direction(exact: Differences, support: list[int], clock: Clock) -> np.ndarray | None:
+    """A direction v with a · v ≥ 0 for every row and > 0 for one, or None if none is found.
+
+    Weights λ > 0 with Σ λᵢ aᵢ = 0 force a · v = 0 on their rows, so v is in the null space of
+    those. There the question is Gordan's again, for the rows that are not zero in it: either it
+    has its direction, or weights that add rows to the support (Borwein & Wolkowicz, "Facial
+    reduction for a cone-convex programming problem", 1981).
+    """
+    while True:
+        rows = exact.take(np.array(support))
+        entries = rows.shape[1]
+        free = entries - len(rational.independent(rows.tolist()))
+        if not free or len(exact) * free * entries > WEAK_LINE_WORK:
+            return None
+        basis = rational.null_space(rows.tolist())
+        reduced = np.stack([exact.dot(column) for column in basis.T], axis=1)
+        off = np.flatnonzero(reduced.any(axis=1))
+        if not off.size:
+            return None
+        reduced = reduced[off]
+        floats = _to_floats(reduced)
+        scale = np.abs(floats).max(axis=0)
+        scale[scale == 0] = 1
+        try:
+            answer = alternative(
+                Matrix(reduced),
+                Matrix(floats / scale),
+                functools.partial(_common, scale),
+                clock,
+            )
+        except OutOfTimeError:
+            return None
+        if not answer.proven:
+            return None
+        if answer.direction is not None:
+            direction = basis @ answer.direction
+            return direction // math.gcd(*direction)
+        assert answer.weights is not None
+        support = sorted({*support, *(int(off[row]) for row in answer.weights)})
+
+
+def _to_floats(integers: np.ndarray) -> np.ndarray:
+    """Every row at its largest entry's scale, which may be far beyond what a float holds."""
+    largest = [max(abs(value) for value in row).bit_length() for row in integers.tolist()]
+    scaled = [
+        [float(Fraction(value, 1 << bits)) for value in row]
+        for row, bits in zip(integers.tolist(), largest, strict=True)
+    ]
+    return np.array(scaled).reshape(integers.shape)
+
+
+def _common(scale: np.ndarray, direction: np.ndarray) -> np.ndarray:
+    """The direction for rows of which each column is divided by its scale, in integers."""
+    pairs = zip(direction.tolist(), scale.tolist(), strict=True)
+    values = [Fraction(value) / Fraction(unit) for value, unit in pairs]
+    return np.array(rational.over_common_denominator(values)[0], object)
+
+
+def _all_classes(
+    inputs: ArrayLike, labels: ArrayLike, data: Data, budget: float
+) -> ClassCertificates:
+    pairs = {
+        (a, b): _two_sides(inputs, labels, data, b, a, budget)
+        for a, b in itertools.combinations(data.classes, 2)
+    }
+    rest = {c: _two_sides(inputs, labels, data, c, None, budget) for c in data.classes}
+    found = _from_rest(data, rest) or _from_pairs(data, pairs) or _multinomial(inputs, data, budget)
+    multinomial = dataclasses.replace(found, inputs=inputs, labels=labels)
+    return ClassCertificates(data.classes, pairs, rest, multinomial, inputs=inputs, labels=labels)
+
+
+def _from_rest(
+    data: Data, rest: dict[Label, Separator | CommonPoint]
+) -> MultinomialSeparator | None:
+    """Scores that are above 0 for the own class and below for all others."""
+    lines = [
+        Line(part.weight, part.bias)
+        for part in rest.values()
+        if isinstance(part, Separator) and not part.numerical_only
+    ]
+    return _classifier(data, lines) if len(lines) == len(rest) else None
+
+
+def _from_pairs(
+    data: Data, pairs: dict[tuple[Label, Label], Separator | CommonPoint]
+) -> MultinomialCommonPoint | None:
+    """The exchange between two classes that no line separates."""
+    for (negative, positive), part in pairs.items():
+        if isinstance(part, CommonPoint) and not part.numerical_only:
+            weights = {}
+            for own, other, shares in (
+                (positive, negative, part.weights_positive),
+                (negative, positive, part.weights_negative),
+            ):
+                members = np.flatnonzero(data.labels == own)
+                for sample, share in zip(members, shares, strict=True):
+                    if share:
+                        weights[int(sample), other] = share / 2
+            return MultinomialCommonPoint(weights, data.classes)
+    return None
+
+
+def _multinomial(
+    inputs: ArrayLike, data: Data, budget: float
+) -> MultinomialSeparator | MultinomialCommonPoint:
+    samples = Samples.of(inputs, data.inputs, np.ones(len(data.labels), bool))
+    own = np.searchsorted(np.array(data.classes), data.labels)
+    exact, approximate = samples.rows(own, len(data.classes))
+    answer = _ask(exact, approximate, samples, Clock.of(budget))
+    if answer.direction is not None:
+        first = Line((Fraction(0),) * len(samples.unit), Fraction(0))
+        found = _classifier(data, [first, *samples.lines(answer.direction)], answer.proven)
+        return dataclasses.replace(found, numerical_only=not answer.proven)
+    assert answer.weights is not None
+    others = exact.others().ravel()
+    weights = {
+        (row // (len(data.classes) - 1), data.classes[others[row]]): weight
+        for row, weight in answer.weights.items()
+    }
+    return MultinomialCommonPoint(weights, data.classes, numerical_only=not answer.proven)
+
+
+def _classifier(data: Data, lines: Sequence[Line], proven: bool = True) -> MultinomialSeparator:
+    """The scores of some lines, scaled so that the longest difference of weights is 1."""
+    entries = [[*line.weight, line.bias] for line in lines]
+    mean = [sum(column) / len(entries) for column in zip(*entries, strict=True)]
+    entries = [[value - m for value, m in zip(row, mean, strict=True)] for row in entries]
+    longest = max(
+        sum(((v - w) ** 2 for v, w in zip(a[:-1], b[:-1], strict=True)), Fraction(0))
+        for a, b in itertools.combinations(entries, 2)
+    )
+    bits = 53
+    while True:
+        scale = inverse_root(longest, bits)
+        short = [[rational.rounded(value * scale, bits) for value in row] for row in entries]
+        weight = tuple(tuple(row[:-1]) for row in short)
+        bias = tuple(row[-1] for row in short)
+        found = MultinomialSeparator(weight, bias, Fraction(0), data.classes)
+        margin = found.least_difference(data)
+        assert margin is not None
+        if margin > 0 or not proven:
+            return dataclasses.replace(found, margin=margin)
+        bits *= 4
+
+
+class Untangling(tuple[Separator | CommonPoint | ClassCertificates, ...]):
+    """A certificate for the inputs, then one after every layer."""
+
+    @property
+    def layer(self) -> int | None:
+        """The first from which on a line is enough: 0 for the inputs, None if it never is.
+
+        With more than two classes, the line is a linear classifier without an error.
+        """
+        first = None
+        for number, certificate in reversed(list(enumerate(self))):
+            if isinstance(certificate, ClassCertificates):
+                enough = isinstance(certificate.multinomial, MultinomialSeparator)
+            else:
+                enough = isinstance(certificate, Separator)
+            if not enough or certificate.numerical_only:
+                break
+            first = number
+        return first
+
+    def __str__(self) -> str:
+        places = ["inputs", *(f"after layer {number}" for number in range(1, len(self)))]
+        return "\n".join(f"{place}: {part}" for place, part in zip(places, self, strict=True))
+
+
+def untangle(
+    params: Params,
+    inputs: ArrayLike,
+    labels: ArrayLike,
+    *,
+    positive: Label | None = None,
+    negative: Label | None = None,
+    budget: float = 600.0,
+) -> Untangling:
+    """Certifies the inputs, and the outputs of every layer of a network: where is a line enough?
+
+    Args:
+        params: the network.
+        inputs: (samples, in) numbers.
+        labels: (samples,) numbers or strings, one a sample.
+        positive: as in `certify`.
+        negative: as in `certify`.
+        budget: seconds for each question, as in `certify`.
+
+    Returns:
+        A tuple of what `certify` returns, for the inputs as they are and for what each layer
+        makes of them, in the precision in which the network computes. Its `layer` is the first
+        from which on a line is enough.
+
+    Raises:
+        ValueError: if a shape is wrong, or a number is NaN or infinite.
+        TypeError: if an argument is of a wrong kind.
+        TimeoutError: if `budget` ends before there is any answer.
+
+    The article's two hidden units, and what a third needs, a line:
+
+    >>> from logistack.layers import Layer
+    >>> hidden = Layer(jnp.array([[-2.0, 2.0], [2.0, -2.0]]), jnp.array([-1.0, -1.0]))
+    >>> untangled = untangle((hidden,), [[0, 0], [0, 1], [1, 0], [1, 1]], [0, 1, 1, 0])
+    >>> untangled.layer
+    1
+    >>> print(untangled)
+    inputs: no line is enough: (1/2, 1/2) mixes 2 positive and 2 negative samples
+    after layer 1: a line is enough: margin 0.0851
+    """
+    inputs = np.asarray(inputs)
+    data_of(inputs, labels)
+    hidden = jax.jit(jax.vmap(network.activations, in_axes=(None, 0)))(params, jnp.asarray(inputs))
+    return Untangling(
+        certify(np.asarray(values), labels, positive=positive, negative=negative, budget=budget)
+        for values in (inputs, *hidden)
+    )

@@ -1,0 +1,90 @@
+"""Samples in two forms: exact, and scaled for floating point."""
+
+import math
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from logistack.separability import rational
+from logistack.separability.alternative import Differences
+from logistack.separability.certificates import Line
+
+
+class Samples(NamedTuple):
+    """The samples that a question is about, and the map between their two forms."""
+
+    exact: rational.Columns
+    floats: np.ndarray
+    """(samples, features), float64, as given up to the rounding of wide integers."""
+    centre: np.ndarray
+    """(features,), in units of 2 ** `unit`."""
+    unit: np.ndarray
+    """(features,), powers of two: the largest input is in 1/2 ... 1 of them."""
+    scale: np.ndarray
+    """(features,), powers of two: scaled = (inputs / 2 ** unit - centre) / 2 ** scale."""
+
+    @classmethod
+    def of(cls, inputs: Any, exact: rational.Columns, part: np.ndarray) -> "Samples":
+        """The samples for which `part` is true."""
+        floats = np.asarray(inputs)[part].astype(np.float64)
+        unit = np.frexp(np.abs(floats).max(axis=0))[1]
+        relative = np.ldexp(floats, -unit)
+        centre = (relative.max(axis=0) + relative.min(axis=0)) / 2
+        scale = np.frexp(np.abs(relative - centre).max(axis=0))[1]
+        return cls(exact.take(part), floats, centre, unit, scale)
+
+    def rows(self, own: np.ndarray, classes: int) -> tuple[Differences, Differences]:
+        """The rows of Gordan's alternative, exact and approximate."""
+        integers = self.exact.integers
+        ones = np.ones((len(integers), 1), integers.dtype)
+        relative = np.ldexp(self.floats, -self.unit)
+        scaled = np.ldexp(relative - self.centre, -self.scale)
+        return (
+            Differences(np.concatenate([integers, ones], axis=1), own, classes),
+            Differences(
+                np.concatenate([scaled, np.ones_like(scaled[:, :1])], axis=1), own, classes
+            ),
+        )
+
+    def lift(self, direction: np.ndarray) -> np.ndarray:
+        """The direction for the exact rows that has the values of one for the approximate rows."""
+        lifted: list[Fraction] = []
+        for *weight, bias in direction.reshape(-1, len(self.unit) + 1).tolist():
+            total = Fraction(bias)
+            for w, centre, unit, scale, exponent in zip(
+                weight, self.centre, self.unit, self.scale, self.exact.exponents, strict=True
+            ):
+                w = Fraction(w) / Fraction(2) ** int(scale)
+                total -= w * Fraction(float(centre))
+                lifted.append(w * Fraction(2) ** (exponent - int(unit)))
+            lifted.append(total)
+        return np.array(rational.over_common_denominator(lifted)[0], object)
+
+    def lines(self, direction: np.ndarray) -> list[Line]:
+        """What a direction for the exact rows is for the inputs, for each class but the first."""
+        rows = direction.reshape(-1, len(self.unit) + 1).tolist()
+        return [
+            Line(
+                tuple(
+                    Fraction(w) / Fraction(2) ** exponent
+                    for w, exponent in zip(weight, self.exact.exponents, strict=True)
+                ),
+                Fraction(bias),
+            )
+            for *weight, bias in rows
+        ]
+
+
+def unit_length(weight: Sequence[Fraction], bits: int) -> tuple[Fraction, ...]:
+    """The direction of a vector at length 1, in numbers of so many significant bits."""
+    scale = inverse_root(sum((w * w for w in weight), Fraction(0)), bits)
+    return tuple(rational.rounded(w * scale, bits) for w in weight)
+
+
+def inverse_root(value: Fraction, bits: int) -> Fraction:
+    """1 / √value, to a relative error of at most 2 ** -bits."""
+    # √(p / q) = √(pq) / q, and pq · 4 ** bits is at least 4 ** bits.
+    root = math.isqrt(value.numerator * value.denominator << 2 * bits)
+    return Fraction(value.denominator << bits, root)
