@@ -154,19 +154,15 @@ def alternative(
     try:
         solved = _nearest_points(approximate, clock)
         if solved is not None:
-            weights, direction = solved
+            weights, direction, separates = solved
             support = sorted(weights, key=weights.__getitem__, reverse=True)
-            if direction is None:
-                guess = _shares(weights)
-            else:
-                lifted = lift(direction)
-                proven = bool((exact.dot(lifted) > 0).all())
-                guess = Answer(lifted, None, proven)
-            if guess.proven:
-                return guess
-            combination = _combination(exact, weights)
-            if combination is not None:
-                return Answer(None, combination, proven=True)
+            lifted = lift(direction)
+            if (exact.dot(lifted) > 0).all():
+                return Answer(lifted, None, proven=True)
+            guess = Answer(lifted, None, proven=False) if separates else _shares(weights)
+            repaired = _repair(exact, support, weights, lifted)
+            if repaired is not None:
+                return repaired
         return _simplex(exact, support, clock)
     except OutOfTimeError:
         if guess is None:
@@ -181,8 +177,8 @@ def _shares(weights: dict[int, float]) -> Answer:
     return Answer(None, shares, proven=False)
 
 
-def _nearest_points(rows: Rows, clock: Clock) -> tuple[dict[int, float], np.ndarray | None] | None:
-    """The linear program's weights above 0, and its direction if that seems to be the answer.
+def _nearest_points(rows: Rows, clock: Clock) -> tuple[dict[int, float], np.ndarray, bool] | None:
+    """The linear program's weights above 0, its direction, and whether that seems to separate.
 
     It is solved on some rows, to which those are added that its direction is too near to, until
     there are none. None where the solver gives up.
@@ -201,7 +197,7 @@ def _nearest_points(rows: Rows, clock: Clock) -> tuple[dict[int, float], np.ndar
         near = np.setdiff1d(np.flatnonzero(values < distance * (1 - 1e-6)), working)
         if distance < ROUNDING or not near.size:
             weighed = {int(working[i]): float(weights[i]) for i in np.flatnonzero(weights)}
-            return weighed, direction if (values > 0).all() else None
+            return weighed, direction, distance >= ROUNDING
         nearest = near[np.argsort(values[near], kind="stable")]
         working = np.concatenate([working, nearest[: size // 2]])
 
@@ -239,40 +235,60 @@ def _linear_program(
     return weights, -solution.eqlin.marginals[:entries], solution.fun
 
 
-def _combination(exact: Rows, weights: dict[int, float]) -> dict[int, Fraction] | None:
-    """Exact weights near the given ones, or None where there are none on those rows.
-
-    Rows that heavier ones span keep a short number near their weight; the weights of the others
-    are solved for.
-    """
-    largest = max(weights.values())
-    order = sorted(
-        (row for row in weights if weights[row] > 1e-9 * largest), key=lambda r: -weights[r]
-    )
-    rows = exact.take(np.array(order))
-    columns = rows.T.tolist()
-    solved = rational.independent(columns)
-    kept = sorted(set(range(len(order))) - set(solved))
-    if not kept:
+def _repair(
+    exact: Rows, support: Sequence[int], weights: dict[int, float], lifted: np.ndarray
+) -> Answer | None:
+    """The exact answer at a guess of which rows bear weight, or None where the guess is wrong."""
+    support = [row for row in support if weights[row] > 1e-9 * weights[support[0]]]
+    rows = exact.take(np.array(support))
+    solved = rational.independent(rows.T.tolist())
+    if len(solved) == len(support):
+        direction = _direction(rows, lifted)
+        return Answer(direction, None, True) if (exact.dot(direction) > 0).all() else None
+    shares = _combination(rows, [weights[row] for row in support], solved)
+    if shares is None:
         return None
-    heaviest = weights[order[kept[0]]]
-    short = [max(1, round(weights[order[place]] / heaviest * 2**20)) for place in kept[1:]]
-    short = [2**20 if short else 1, *short]
-    bearing = [[equation[place] for place in solved] for equation in columns]
-    lacking = [
-        -sum(equation[place] * w for place, w in zip(kept, short, strict=True))
-        for equation in columns
-    ]
-    equations = rational.independent(list(map(list, zip(*bearing, strict=True))))
+    return Answer(None, {row: w for row, w in zip(support, shares, strict=True) if w}, True)
+
+
+def _direction(rows: np.ndarray, near: np.ndarray) -> np.ndarray:
+    """The direction near a given one whose product with all of some independent rows is one."""
+    solved = rational.independent(rows.tolist())
+    value = max(1, *rational.dot(rows, near))
+    direction = near.astype(object)
+    direction[solved] = 0
+    lacking = value - rational.dot(rows, direction)
+    solution = rational.solve(rows[:, solved].tolist(), lacking.tolist())
+    numerators, denominator = rational.over_common_denominator(solution)
+    direction *= denominator
+    direction[solved] = numerators
+    return direction
+
+
+def _combination(
+    rows: np.ndarray, weights: Sequence[float], solved: list[int]
+) -> list[Fraction] | None:
+    """Weights near those given, the heaviest first, that make the rows cancel, or None.
+
+    Rows that heavier ones span keep a short number near their weight; the weights of the others,
+    which are `solved`, follow from it.
+    """
+    kept = sorted(set(range(len(rows))) - set(solved))
+    short = [max(1, round(weights[row] / weights[kept[0]] * 2**20)) for row in kept]
+    if len(short) == 1:
+        short = [1]
+    bearing = rows[solved].T.tolist()
+    lacking = (-rational.dot(rows[kept].T, np.array(short, object))).tolist()
+    equations = rational.independent(rows[solved].tolist())
     solution = rational.solve([bearing[e] for e in equations], [lacking[e] for e in equations])
     numerators, denominator = rational.over_common_denominator(solution)
-    integers = np.zeros(len(order), object)
+    integers = np.zeros(len(rows), object)
     integers[kept] = [w * denominator for w in short]
     integers[solved] = numerators
     if min(integers) < 0 or rational.dot(rows.T, integers).any():
         return None
     total = sum(integers)
-    return {row: Fraction(w, total) for row, w in zip(order, integers, strict=True) if w}
+    return [Fraction(w, total) for w in integers]
 
 
 def _simplex(exact: Rows, support: Sequence[int], clock: Clock) -> Answer:
