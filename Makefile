@@ -13,13 +13,14 @@ create = $(PYTHON) -m venv --clear $(1)
 install = $(1)/bin/python -m pip install --quiet --disable-pip-version-check $(2)
 endif
 
-.PHONY: help digits article backpropagation depth published test lint benchmark clean
+.PHONY: help digits article backpropagation depth limits published test lint benchmark clean
 
 help:
 	@echo 'make digits            train a network on handwritten digits and show what it learned'
 	@echo 'make article           reproduce the numbers and figures of the article'
 	@echo 'make backpropagation   compute the gradient by hand, and draw where it vanishes'
 	@echo 'make depth             train stacks of 1 to 1,000 layers from five starts, and draw where they fail'
+	@echo 'make limits            find how many hidden units are enough where a line is not, with proofs both ways'
 	@echo 'make published         print the errors reached beside the published ones; PUBLISHED= trains what is missing'
 	@echo 'make test              lint, types, the whole suite, and the public surface of the built wheel'
 	@echo 'make benchmark         time training beside PyTorch, scikit-learn, Flax and Equinox'
@@ -36,6 +37,9 @@ backpropagation: $(VENV)/.experiments
 
 depth: $(VENV)/.experiments
 	$(VENV)/bin/python experiments/depth.py
+
+limits: $(VENV)/.experiments
+	$(VENV)/bin/python experiments/limits.py
 
 # All of its networks take hours on two cores, so only the table is drawn unless asked otherwise.
 PUBLISHED := --table
