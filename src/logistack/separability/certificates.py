@@ -20,6 +20,8 @@ Label: TypeAlias = bool | int | float | str
 FORMAT = "logistack certificate 1"
 UNIT_TOLERANCE = Fraction(1, 2**40)
 """Of a squared length that is said to be 1: thousands of roundings of a 53-bit number."""
+MOST_NUMBERS = 10**8
+"""A text that claims a longer list is no certificate, but a burden on memory."""
 
 
 class Line(NamedTuple):
@@ -181,7 +183,7 @@ class Separator(_TwoSides):
         }
 
     def __str__(self) -> str:
-        return self._verdict(f"a line is enough: margin {float(self.margin):.3g}")
+        return self._verdict(f"a line is enough: margin {rational.three_digits(self.margin)}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -199,7 +201,10 @@ class CommonPoint(_TwoSides):
     weights_negative: tuple[Fraction, ...]
     """One for every other sample."""
     weak_line: Line | None = None
-    """Where the hulls only touch: a line with no sample on its wrong side, and not all on it."""
+    """Where the hulls only touch: a line with no sample on its wrong side, and not all on it.
+
+    None says nothing: either there is no such line, or it was too much work to look for one.
+    """
 
     def _holds(self, data: Data) -> bool:
         inputs, positive = self.sides(data)
@@ -214,6 +219,8 @@ class CommonPoint(_TwoSides):
                 return False
         if self.weak_line is None:
             return True
+        if len(self.weak_line.weight) != len(inputs.exponents):
+            return False
         values, _ = scores(inputs, self.weak_line)
         signed = np.where(positive, values, -values)
         return bool(min(signed) >= 0 and max(signed) > 0)
@@ -258,10 +265,9 @@ class MultinomialSeparator(Certificate):
     classes: tuple[Label, ...]
 
     def least_difference(self, data: Data) -> Fraction | None:
-        """The least own score less another's, or None for data of other classes or features."""
+        """The least own score less another's, or None for data of other classes."""
         own = _numbers_of(data, self.classes)
-        features = len(data.inputs.exponents)
-        if own is None or any(len(weight) != features for weight in self.weight):
+        if own is None:
             return None
         differences = []
         for number, other in itertools.permutations(range(len(self.classes)), 2):
@@ -273,6 +279,8 @@ class MultinomialSeparator(Certificate):
 
     def _holds(self, data: Data) -> bool:
         if not len(self.weight) == len(self.bias) == len(self.classes) > 1:
+            return False
+        if {len(weight) for weight in self.weight} != {len(data.inputs.exponents)}:
             return False
         longest = max(
             sum((w * w for w in self.border(one, other).weight), Fraction(0))
@@ -296,7 +304,8 @@ class MultinomialSeparator(Certificate):
         }
 
     def __str__(self) -> str:
-        return self._verdict(f"a linear classifier is enough: margin {float(self.margin):.3g}")
+        margin = rational.three_digits(self.margin)
+        return self._verdict(f"a linear classifier is enough: margin {margin}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -415,67 +424,108 @@ def certificate_from_json(text: str | bytes) -> Certificate:
     try:
         return _from_content(json.loads(text))
     except (
-        KeyError,
-        IndexError,
-        TypeError,
+        ArithmeticError,
         AttributeError,
+        LookupError,
+        RecursionError,
+        TypeError,
         ValueError,
-        ZeroDivisionError,
     ) as error:
         raise ValueError(
             f"text: wanted a certificate as to_json writes it, got {error!r}"
         ) from error
 
 
-def _from_content(content: dict[str, Any]) -> Any:
+def _from_content(content: dict[str, Any]) -> Certificate:
     if content["format"] != FORMAT:
         raise ValueError(f"format {content['format']!r}")
-    kind, numerical_only = content["kind"], content["numerical_only"]
-    if numerical_only not in (True, False):
-        raise ValueError(f"numerical_only {numerical_only!r}")
-    sides = {name: content[name] for name in ("positive", "negative") if name in content}
-    classes = tuple(content.get("classes", ()))
-    if kind == "Separator":
-        return Separator(
-            tuple(_from_text(content["weight"])),
-            *_from_text(content["bias"]),
-            *_from_text(content["margin"]),
-            numerical_only=numerical_only,
-            **sides,
-        )
-    if kind == "CommonPoint":
-        line = content["weak_line"]
-        return CommonPoint(
-            tuple(_from_text(content["point"])),
-            tuple(_from_text(content["weights_positive"])),
-            tuple(_from_text(content["weights_negative"])),
-            line and Line(tuple(_from_text(line["weight"])), *_from_text(line["bias"])),
-            numerical_only=numerical_only,
-            **sides,
-        )
-    if kind == "MultinomialSeparator":
-        return MultinomialSeparator(
-            tuple(tuple(_from_text(weight)) for weight in content["weight"]),
-            tuple(_from_text(content["bias"])),
-            _from_text(content["margin"])[0],
-            classes,
-            numerical_only=numerical_only,
-        )
-    if kind == "MultinomialCommonPoint":
-        gifts = [(sample, classes[number]) for sample, number in content["gifts"]]
-        weights = dict(zip(gifts, _from_text(content["weights"]), strict=True))
-        return MultinomialCommonPoint(weights, classes, numerical_only=numerical_only)
-    if kind == "ClassCertificates":
-        pairs = [_from_content(part) for part in content["pairs"]]
-        rest = [_from_content(part) for part in content["rest"]]
-        return ClassCertificates(
-            classes,
-            {(part.negative, part.positive): part for part in pairs},
-            {part.positive: part for part in rest},
-            _from_content(content["multinomial"]),
-            numerical_only=numerical_only,
-        )
-    raise ValueError(f"kind {kind!r}")
+    common = {"numerical_only": _known("numerical_only", content["numerical_only"], bool)}
+    match content["kind"]:
+        case "Separator":
+            return Separator(
+                _from_text(content["weight"]),
+                _number_from(content["bias"]),
+                _number_from(content["margin"]),
+                **_sides_from(content),
+                **common,
+            )
+        case "CommonPoint":
+            line = content["weak_line"]
+            if line is not None:
+                line = Line(_from_text(line["weight"]), _number_from(line["bias"]))
+            return CommonPoint(
+                _from_text(content["point"]),
+                _from_text(content["weights_positive"]),
+                _from_text(content["weights_negative"]),
+                line,
+                **_sides_from(content),
+                **common,
+            )
+        case "MultinomialSeparator":
+            return MultinomialSeparator(
+                tuple(map(_from_text, content["weight"])),
+                _from_text(content["bias"]),
+                _number_from(content["margin"]),
+                _classes_from(content),
+                **common,
+            )
+        case "MultinomialCommonPoint":
+            classes = _classes_from(content)
+            gifts = [
+                (_place(sample, MOST_NUMBERS), classes[_place(number, len(classes))])
+                for sample, number in content["gifts"]
+            ]
+            weights = dict(zip(gifts, _from_text(content["weights"]), strict=True))
+            if len(weights) != len(gifts):
+                raise ValueError("a gift twice")
+            return MultinomialCommonPoint(weights, classes, **common)
+        case "ClassCertificates":
+            pairs = [_two_sides_from(part) for part in content["pairs"]]
+            rest = [_two_sides_from(part) for part in content["rest"]]
+            multinomial = _from_content(content["multinomial"])
+            if not isinstance(multinomial, MultinomialSeparator | MultinomialCommonPoint):
+                raise ValueError(f"a {type(multinomial).__name__} as multinomial")
+            return ClassCertificates(
+                _classes_from(content),
+                {(part.negative, part.positive): part for part in pairs},
+                {part.positive: part for part in rest},
+                multinomial,
+                **common,
+            )
+    raise ValueError(f"kind {content['kind']!r}")
+
+
+def _two_sides_from(content: dict[str, Any]) -> Any:
+    part = _from_content(content)
+    if not isinstance(part, Separator | CommonPoint):
+        raise ValueError(f"a {type(part).__name__} as one of two classes")
+    return part
+
+
+def _sides_from(content: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "positive": _known("positive", content["positive"], Label),
+        "negative": _known("negative", content["negative"], Label | None),
+    }
+
+
+def _classes_from(content: dict[str, Any]) -> tuple[Label, ...]:
+    classes = tuple(_known("classes", label, Label) for label in content["classes"])
+    if len(set(classes)) != len(classes):
+        raise ValueError("a class twice")
+    return classes
+
+
+def _known(name: str, value: Any, kind: Any) -> Any:
+    if not isinstance(value, kind):
+        raise ValueError(f"{name} {value!r}")
+    return value
+
+
+def _place(number: Any, count: int) -> int:
+    if type(number) is not int or not 0 <= number < count:
+        raise ValueError(f"the number {number!r} of {count}")
+    return number
 
 
 def _labels(certificate: _TwoSides) -> dict[str, Any]:
@@ -502,12 +552,17 @@ def _to_text(values: Sequence[Fraction]) -> dict[str, Any]:
     }
 
 
-def _from_text(content: dict[str, Any]) -> list[Fraction]:
+def _from_text(content: dict[str, Any]) -> tuple[Fraction, ...]:
     denominator = int(content["denominator"], 0)
-    values = [Fraction(0)] * content["length"]
+    values = [Fraction(0)] * _place(content["length"], MOST_NUMBERS)
     for place, value in content["numerators"].items():
-        values[int(place)] = Fraction(int(value, 0), denominator)
-    return values
+        values[_place(int(place), len(values))] = Fraction(int(value, 0), denominator)
+    return tuple(values)
+
+
+def _number_from(content: dict[str, Any]) -> Fraction:
+    (number,) = _from_text(content)
+    return number
 
 
 def _integer_text(value: int) -> str:

@@ -171,7 +171,9 @@ def _widest_line(
     """Weight, bias and margin of the line in the middle of the widest gap that is found."""
     bits = 53
     best = _centred(samples, sides, unit_length(weight, bits))
-    wider = widest(samples.floats, sides, np.array(best[0], float))
+    # One power of two for all features leaves distances as they are, and their squares finite.
+    scaled = np.ldexp(samples.floats, -samples.unit.max())
+    wider = widest(scaled, sides, np.array(best[0], float))
     if wider is not None:
         other = _centred(samples, sides, unit_length(list(map(Fraction, wider.tolist())), bits))
         best = max(best, other, key=lambda line: line[2])

@@ -4,6 +4,7 @@ What a certificate's `verify` needs is here and uses integers alone; the solver 
 is FLINT's.
 """
 
+import decimal
 import math
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
@@ -21,7 +22,7 @@ class Columns(NamedTuple):
     """A matrix of rational numbers, column j being `integers[:, j]` times 2 ** `exponents[j]`."""
 
     integers: np.ndarray
-    """(rows, columns), int64 where they fit, Python integers elsewhere."""
+    """(rows, columns), int64 of at most 62 bits where they fit, Python integers elsewhere."""
     exponents: list[int]
 
     def take(self, rows: Any) -> "Columns":
@@ -44,7 +45,8 @@ def columns_of(name: str, array: Any) -> Columns:
     if array.dtype.kind in "bu" or np.issubdtype(array.dtype, np.integer):
         if array.dtype.kind == "m":
             raise TypeError(f"{name}: wanted real numbers, got dtype {array.dtype}")
-        wide = array.dtype == np.uint64
+        # Beyond that, the negative of an int64 may be none.
+        wide = max(int(array.max()), -int(array.min())) >= 1 << 62
         return Columns(array.astype(object if wide else np.int64), [0] * array.shape[1])
     if not jnp.issubdtype(array.dtype, np.floating) or array.dtype.itemsize > 8:
         raise TypeError(f"{name}: wanted real numbers of at most 64 bits, got dtype {array.dtype}")
@@ -107,6 +109,14 @@ def rounded(value: Fraction, bits: int) -> Fraction:
     shift = bits - (value.numerator.bit_length() - value.denominator.bit_length())
     scale = Fraction(2) ** shift
     return Fraction(round(value * scale)) / scale
+
+
+def three_digits(value: Fraction) -> str:
+    """Three significant digits in decimal, also of what lies beyond the range of floats."""
+    context = decimal.Context(prec=3)
+    quotient = context.divide(decimal.Decimal(value.numerator), decimal.Decimal(value.denominator))
+    number = float(quotient)
+    return f"{number:.3g}" if 1e-300 < abs(number) < 1e300 else f"{quotient:.3g}"
 
 
 def independent(rows: Sequence[Sequence[int]]) -> list[int]:
