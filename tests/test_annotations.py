@@ -9,7 +9,9 @@ import jaxtyping
 
 names = (
     "layers", "network", "coordinates", "initialization", "losses", "metrics", "training",
-    "data.augmentation",
+    "data.augmentation", *(f"separability.{name}" for name in (
+        "certificates", "margin", "questions", "rational", "samples",
+    )),
 )
 rooms = [f"logistack.{name}" for name in names]
 with jaxtyping.install_import_hook([*rooms, "logistack.loops"], "beartype.beartype"):
@@ -119,6 +121,14 @@ for record in records:  # the hook passes by fields
             continue
         if not isinstance(getattr(record, field), promise):
             raise SystemExit(f"{type(record).__name__}.{field} is no {promise}")
+
+points = [[0, 0], [0, 1], [1, 0], [1, 1], [1e300, 0.1]]
+for marks in ([0, 1, 1, 0, 0], [0, 0, 0, 1, 1], list("abcab"), [1, 1, 1, 1, 1]):
+    proof = ls.certify(points, marks)
+    str(proof)
+    if not (proof.verify() and ls.certificate_from_json(proof.to_json()) == proof):
+        raise SystemExit("a proof does not hold")
+str(ls.untangle(plain, inputs, labels))
 
 wrong = {
     "type": lambda: ls.init_params(key, 3),

@@ -61,6 +61,11 @@ CONTRACT = {
     "checkpoint.resume": ["path", "like"],
     "diagnose": ["history"],
     "FitResult": ["params", "state", "history"],
+    "certify": ["inputs", "labels", "positive", "negative", "budget"],
+    "untangle": ["params", "inputs", "labels", "positive", "negative", "budget"],
+    "Separator": ["weight", "bias", "margin"],
+    "CommonPoint": ["point", "weights_positive", "weights_negative", "weak_line"],
+    "certificate_from_json": ["text"],
 }  # fmt: skip
 KEY = jax.random.key(0)
 XOR = jnp.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
@@ -184,6 +189,19 @@ def test_a_hidden_layer_learns_xor():
     logits = jax.vmap(ls.logits, (None, 0))(result.params, XOR)
     assert ls.metrics.error_rate(logits, either) == 0
     np.testing.assert_array_equal(ls.metrics.confusion_matrix(logits, either), 2 * np.eye(2))
+
+
+def test_a_line_is_enough_or_none_is():
+    points = np.array(XOR)
+    none = ls.certify(points, [0, 1, 1, 0])
+    assert none.point == none.weights_positive == none.weights_negative == (0.5, 0.5)
+    line = ls.certify(points, [0, 0, 0, 1])
+    np.testing.assert_allclose(float(line.margin), np.sqrt(2) / 4)
+    for proof, labels in ((none, [0, 1, 1, 0]), (line, [0, 0, 0, 1])):
+        assert proof.verify()
+        assert ls.certificate_from_json(proof.to_json()).verify(points, labels)
+    features = ls.Layer(jnp.array([[-2.0, 2.0], [2.0, -2.0]]), jnp.array([-1.0, -1.0]))
+    assert ls.untangle((features,), points, [0, 1, 1, 0]).layer == 1
 
 
 def test_errors_name_the_argument():

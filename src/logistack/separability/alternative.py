@@ -18,7 +18,7 @@ import dataclasses
 import time
 from collections.abc import Callable, Sequence
 from fractions import Fraction
-from typing import NamedTuple, Protocol, Self
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -125,7 +125,7 @@ class Clock:
     end: float
 
     @classmethod
-    def of(cls, budget: float) -> Self:
+    def of(cls, budget: float) -> "Clock":
         """So many seconds from now."""
         return cls(time.monotonic() + budget)
 
