@@ -1,11 +1,14 @@
 """The README is true: its code runs as written, and its tables are what the scripts print."""
 
+import json
 import pathlib
 import re
 import subprocess
 import sys
+import types
 
-from experiments import article, depth, published
+from experiments import article, depth, limits, published
+from logistack import cli
 
 README = (pathlib.Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 RESULTS = pathlib.Path(__file__).parents[1] / "experiments" / "results"
@@ -53,6 +56,45 @@ def test_the_table_beside_the_published_figures_is_what_the_script_prints():
     (table,) = (block for block in blocks("") if "published" in block)
     kept = published.Book(RESULTS / "published.json").entries
     assert published.report(kept).startswith(table)
+
+
+def test_the_limits_are_what_the_script_prints():
+    kept = json.loads((RESULTS / "limits.json").read_text(encoding="utf-8"))
+    plane = [
+        types.SimpleNamespace(
+            name=row["name"],
+            samples=row["samples"],
+            bound=limits.Bound(row["at_least"], row["why"], row["one_unit"]),
+            tries=[limits.Try(**attempt) for attempt in row["tries"]],
+            network=types.SimpleNamespace(separator=types.SimpleNamespace(margin=row["margin"])),
+        )
+        for row in kept["plane"]
+    ]
+    result = limits.Result(
+        settings=kept["settings"],
+        capacities=plane,
+        digits=[limits.Untangled(**row) for row in kept["digits"]],
+        pair=None,
+        mnist=kept["mnist"],
+        origin=kept["origin"],
+    )
+    printed = limits.report(result)
+    tables = [block for block in blocks("") if re.search(r"\b(enough|all ten)\b", block)]
+    tables = [block for block in tables if "$ logistack" not in block]
+    assert len(tables) == 3
+    for table in tables:
+        assert table in f"{printed}\n", table
+
+
+def test_the_shell_prints_what_is_shown(tmp_path, monkeypatch, capsys):
+    (session,) = (block for block in blocks("") if "$ logistack" in block)
+    monkeypatch.chdir(tmp_path)
+    rows = ["x1,x2,label", "0,0,no", "0,1,yes", "1,0,yes", "1,1,no"]
+    pathlib.Path("xor.csv").write_text("\n".join(rows))
+    for part in re.split(r"^\$ logistack ", session, flags=re.MULTILINE)[1:]:
+        command, _, wanted = part.partition("\n")
+        assert cli.main(command.split()) == 0
+        assert capsys.readouterr().out == wanted
 
 
 def test_every_command_and_figure_named_is_there():
