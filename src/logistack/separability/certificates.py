@@ -439,7 +439,7 @@ def certificate_from_json(text: str | bytes) -> Certificate:
 def _from_content(content: dict[str, Any]) -> Certificate:
     if content["format"] != FORMAT:
         raise ValueError(f"format {content['format']!r}")
-    common = {"numerical_only": _known("numerical_only", content["numerical_only"], bool)}
+    common = {"numerical_only": _of_kind("numerical_only", content["numerical_only"], bool)}
     match content["kind"]:
         case "Separator":
             return Separator(
@@ -504,19 +504,19 @@ def _two_sides_from(content: dict[str, Any]) -> Any:
 
 def _sides_from(content: dict[str, Any]) -> dict[str, Any]:
     return {
-        "positive": _known("positive", content["positive"], Label),
-        "negative": _known("negative", content["negative"], Label | None),
+        "positive": _of_kind("positive", content["positive"], Label),
+        "negative": _of_kind("negative", content["negative"], Label | None),
     }
 
 
 def _classes_from(content: dict[str, Any]) -> tuple[Label, ...]:
-    classes = tuple(_known("classes", label, Label) for label in content["classes"])
+    classes = tuple(_of_kind("classes", label, Label) for label in content["classes"])
     if len(set(classes)) != len(classes):
         raise ValueError("a class twice")
     return classes
 
 
-def _known(name: str, value: Any, kind: Any) -> Any:
+def _of_kind(name: str, value: Any, kind: Any) -> Any:
     if not isinstance(value, kind):
         raise ValueError(f"{name} {value!r}")
     return value
