@@ -2,7 +2,7 @@
 
 Writes the chain rule out by hand, one pass forward and one backward, holds the gradient beside
 `jax.grad` and central differences, and draws how large δ = ∂C/∂z is in every layer of networks of
-many depths, by how they were initialised.
+many depths, by how they were initialized.
 
     python experiments/backpropagation.py
     python experiments/backpropagation.py --loss softmax --depths 2 8 64
@@ -46,7 +46,7 @@ and there two gradients of 0 agree."""
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """Backpropagates by hand through networks of every depth and initialisation."""
+    """Backpropagates by hand through networks of every depth and initialization."""
 
     depths: tuple[int, ...] = (1, 2, 4, 8, 16, 32)
     """Hidden layers of each network."""
@@ -181,7 +181,7 @@ def study(config: Config, inputs: jax.Array, targets: jax.Array, scheme: str, de
 def run(config: Config) -> tuple[Study, ...]:
     """Studies every scheme at every depth, in float64."""
     if min(config.depths, default=0) < 1:
-        raise ValueError(f"depths: wanted at least one, each at least 1, got {config.depths}")
+        raise ValueError(f"depths: expected at least one, each at least 1, got {config.depths}")
     digits = ls.data.load("digits")
     with jax.enable_x64(True):
         inputs, targets = (

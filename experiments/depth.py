@@ -170,14 +170,14 @@ class Trained(NamedTuple):
 def require_config(config: Config) -> None:
     """Refuses a Config that leaves nothing to train."""
     if min(config.depths, default=0) < 1:
-        raise ValueError(f"depths: wanted at least one, each at least 1, got {config.depths}")
+        raise ValueError(f"depths: expected at least one, each at least 1, got {config.depths}")
     if not config.rates or not all(0 < rate < math.inf for rate in config.rates):
-        raise ValueError(f"rates: wanted at least one, each above 0, got {config.rates}")
+        raise ValueError(f"rates: expected at least one, each above 0, got {config.rates}")
     for name in ("seeds", "width", "epochs", "batch_size"):
         if getattr(config, name) < 1:
-            raise ValueError(f"{name}: wanted at least 1, got {getattr(config, name)}")
+            raise ValueError(f"{name}: expected at least 1, got {getattr(config, name)}")
     if config.samples is not None and config.samples < 5:  # of which the fifth is held out
-        raise ValueError(f"samples: wanted at least 5, or None for all, got {config.samples}")
+        raise ValueError(f"samples: expected at least 5, or None for all, got {config.samples}")
 
 
 def load(split: str, samples: int | None) -> ls.data.Dataset:
@@ -355,13 +355,13 @@ def recall(config: Config) -> Result:
         result = Result(kept["settings"], tuple(cells), timing, kept["origin"])
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
-            f"results: wanted what this experiment keeps in {path}, got {error!r}: "
+            f"results: expected what this experiment keeps in {path}, got {error!r}: "
             "--fresh starts over"
         ) from error
     for name, wanted in settings.items():
         if result.settings.get(name) != wanted:
             raise ValueError(
-                f"results: wanted {name} {wanted} in {path}, got {result.settings.get(name)}: "
+                f"results: expected {name} {wanted} in {path}, got {result.settings.get(name)}: "
                 "--fresh starts over, --results names another file"
             )
     return result
@@ -467,7 +467,7 @@ def reaches(cell: Cell) -> bool:
 
 
 def plot(result: Result) -> dict[str, "Figure"]:
-    """Draws accuracy by depth as lines and as a table of colours, and the loss by epoch."""
+    """Draws accuracy by depth as lines and as a table of colors, and the loss by epoch."""
     import matplotlib
 
     with matplotlib.rc_context(ls.plots.STYLE):
@@ -492,17 +492,17 @@ def draw_lines(result: Result) -> "Figure":
     axes = figure.add_subplot()
     schemes = {name: cells for name, cells in by_scheme(result).items() if cells}
     for index, (name, cells) in enumerate(schemes.items()):
-        # Ours comes last, in the first colour.
-        colour = ls.plots.PALETTE[len(schemes) - 1 - index]
+        # Ours comes last, in the first color.
+        color = ls.plots.PALETTE[len(schemes) - 1 - index]
         depths = [cell.depth for cell in cells]
         each = 100 * np.array([accuracies(cell) for cell in cells])
         middle = each.mean(axis=1)
         ours = name == OURS
-        axes.fill_between(depths, each.min(axis=1), each.max(axis=1), color=colour, alpha=0.2, lw=0)
+        axes.fill_between(depths, each.min(axis=1), each.max(axis=1), color=color, alpha=0.2, lw=0)
         axes.plot(
             depths,
             middle,
-            color=colour,
+            color=color,
             marker=ls.plots.MARKERS[len(schemes) - 1 - index],
             markersize=4,
             markeredgecolor="white",
@@ -510,7 +510,7 @@ def draw_lines(result: Result) -> "Figure":
             linewidth=1.8 if ours else 1.1,
             label=name,
         )
-        label_line(axes, name, np.log(depths), middle, height=70 - 12 * index, colour=colour)
+        label_line(axes, name, np.log(depths), middle, height=70 - 12 * index, color=color)
     axes.axhline(100 * CHANCE, color=ls.plots.GREY, linestyle=":", linewidth=0.8, zorder=0)
     axes.annotate(
         "chance",
@@ -530,7 +530,7 @@ def draw_lines(result: Result) -> "Figure":
 
 
 def label_line(
-    axes: "Axes", name: str, at: np.ndarray, values: np.ndarray, *, height: float, colour: str
+    axes: "Axes", name: str, at: np.ndarray, values: np.ndarray, *, height: float, color: str
 ) -> None:
     """Writes a line's name beside its last fall through a height, or at its end: ours over it."""
     falls = np.flatnonzero((values[:-1] >= height) & (values[1:] < height))
@@ -552,7 +552,7 @@ def label_line(
         textcoords="offset points",
         ha=across,
         va=up,
-        color=colour,
+        color=color,
         fontweight="bold" if name == OURS else "normal",
     )
 
@@ -582,9 +582,9 @@ def draw_map(result: Result) -> "Figure":
     image = axes.imshow(shares, cmap="Blues", vmin=100 * CHANCE, vmax=100, aspect="auto")
     for (row, column), share in np.ndenumerate(shares):
         if not np.isnan(share):
-            colour = "white" if share > 62 else "black"
+            color = "white" if share > 62 else "black"
             axes.text(
-                column, row, f"{share:.1f}", ha="center", va="center", color=colour, fontsize=8
+                column, row, f"{share:.1f}", ha="center", va="center", color=color, fontsize=8
             )
     axes.set_xticks(range(len(depths)), [f"{depth:,}" for depth in depths])
     axes.set_yticks(range(len(schemes)), list(schemes))
@@ -605,20 +605,20 @@ def draw_curves(result: Result) -> "Figure":
     from matplotlib.ticker import MaxNLocator
 
     depths = sorted({cell.depth for cell in result.cells})
-    colours = matplotlib.colormaps["viridis_r"].resampled(max(2, len(depths)))
+    colors = matplotlib.colormaps["viridis_r"].resampled(max(2, len(depths)))
     figure = Figure(figsize=(6.4, 2.9))
     panels = figure.subplots(1, 2, sharex=True, sharey=True)
     for axes, name in zip(panels, (CONTRAST, OURS), strict=True):
         for cell in by_scheme(result)[name]:
             losses = np.array([network.losses for network in cell.networks], float).mean(axis=0)
-            colour = colours(depths.index(cell.depth))
-            axes.plot(np.arange(1, len(losses) + 1), losses, color=colour, label=f"{cell.depth}")
+            color = colors(depths.index(cell.depth))
+            axes.plot(np.arange(1, len(losses) + 1), losses, color=color, label=f"{cell.depth}")
         axes.set(title=name, xlabel="epoch", yscale="log")
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         axes.spines[["top", "right"]].set_visible(False)
     panels[0].set_ylabel("summed training loss (nats)")
-    edges = np.arange(colours.N + 1) - 0.5
-    scale = matplotlib.cm.ScalarMappable(BoundaryNorm(edges, colours.N), colours)
+    edges = np.arange(colors.N + 1) - 0.5
+    scale = matplotlib.cm.ScalarMappable(BoundaryNorm(edges, colors.N), colors)
     bar = figure.colorbar(scale, ax=panels, label="hidden layers", pad=0.02)
     bar.set_ticks(range(len(depths)), labels=[f"{depth:,}" for depth in depths])
     bar.ax.tick_params(length=0)

@@ -66,7 +66,7 @@ class Result(NamedTuple):
     single: Run
 
 
-def centre(pixels: np.ndarray) -> np.ndarray:
+def center(pixels: np.ndarray) -> np.ndarray:
     """Shifts pixels from 0 … 1 to −½ … ½, about which the initial weights are balanced."""
     return pixels - np.float32(0.5)
 
@@ -99,12 +99,12 @@ def train(
         result = ls.fit_with_callbacks(
             key,
             ls.init_params(key, sizes),
-            centre(train.inputs),
+            center(train.inputs),
             train.targets,
             optimizer=make_optimizer(config, len(train.labels)),
             epochs=config.epochs,
             batch_size=min(config.batch_size, len(train.labels)),
-            validation=(centre(test.inputs), test.targets),
+            validation=(center(test.inputs), test.targets),
             callbacks=[show],
             checkpoint_path=checkpoint,
         )
@@ -112,7 +112,7 @@ def train(
     shutil.rmtree(checkpoint, ignore_errors=True)
     # Those of the last epoch, not the best ones: the test images must not choose.
     params = result.state.params
-    logits = jax.vmap(ls.logits, in_axes=(None, 0))(params, centre(test.inputs))
+    logits = jax.vmap(ls.logits, in_axes=(None, 0))(params, center(test.inputs))
     return Run(params, result.history, np.asarray(logits), seconds)
 
 
@@ -206,7 +206,7 @@ def report(result: Result) -> str:
 
 def train_error(run: Run, train_set: ls.data.Dataset) -> float:
     """The error of the trained network over its training images."""
-    logits = jax.vmap(ls.logits, in_axes=(None, 0))(run.params, centre(train_set.inputs))
+    logits = jax.vmap(ls.logits, in_axes=(None, 0))(run.params, center(train_set.inputs))
     return float(ls.metrics.error_rate(logits, train_set.labels))
 
 

@@ -321,7 +321,7 @@ def prove(inputs: np.ndarray, labels: np.ndarray) -> Proof:
     """Whether a line separates two classes, the proof checked."""
     proof = ls.certify(inputs, labels)
     if isinstance(proof, ls.ClassCertificates) or not proof.verify():
-        raise RuntimeError(f"wanted a proof of two classes, got {proof}")
+        raise RuntimeError(f"expected a proof of two classes, got {proof}")
     return proof
 
 
@@ -418,7 +418,7 @@ def train(config: Config, points: Points, hidden: int, keys: jax.Array) -> Runs:
     epochs, rest = divmod(config.epochs, config.snapshots)
     if rest:
         raise ValueError(
-            f"epochs: wanted a multiple of the {config.snapshots} snapshots, got {config.epochs}"
+            f"epochs: expected a multiple of the {config.snapshots} snapshots, got {config.epochs}"
         )
     optimizer = optax.adam(optax.cosine_decay_schedule(config.learning_rate, config.epochs))
 
@@ -735,14 +735,14 @@ def require_config(config: Config) -> None:
     """Refuses a Config that asks for what there is not."""
     unknown = set(config.data) - set(DATA)
     if unknown:
-        raise ValueError(f"data: wanted some of {', '.join(DATA)}, got {sorted(unknown)}")
+        raise ValueError(f"data: expected some of {', '.join(DATA)}, got {sorted(unknown)}")
     if config.epochs % config.snapshots:
         raise ValueError(
-            f"epochs: wanted a multiple of the {config.snapshots} snapshots, got {config.epochs}"
+            f"epochs: expected a multiple of the {config.snapshots} snapshots, got {config.epochs}"
         )
     for name in ("seeds", "border", "widest", "epochs", "snapshots", "asked", "digit_epochs"):
         if getattr(config, name) < 1:
-            raise ValueError(f"{name}: wanted at least 1, got {getattr(config, name)}")
+            raise ValueError(f"{name}: expected at least 1, got {getattr(config, name)}")
 
 
 def kept_mnist(path: Path) -> dict[str, Any] | None:
@@ -753,7 +753,7 @@ def kept_mnist(path: Path) -> dict[str, Any] | None:
         return json.loads(path.read_text(encoding="utf-8"))["mnist"]
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
-            f"results: wanted what this experiment keeps in {path}, got {error!r}"
+            f"results: expected what this experiment keeps in {path}, got {error!r}"
         ) from error
 
 

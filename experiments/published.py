@@ -350,7 +350,7 @@ class Book:
             try:
                 self.entries = json.loads(path.read_text())
             except json.JSONDecodeError as error:
-                raise ValueError(f"results: wanted JSON in {path}, got {error}") from error
+                raise ValueError(f"results: expected JSON in {path}, got {error}") from error
 
     def keep(self, row: str, part: str, value: Any) -> None:
         """Sets one part of a row and writes the file."""
@@ -581,7 +581,7 @@ def main(arguments: list[str] | None = None) -> None:
     config = tyro.cli(Config, args=arguments)
     unknown = [name for name in config.rows if name not in ROWS]
     if unknown:
-        sys.exit(f"rows: wanted some of {', '.join(ROWS)}, got {', '.join(unknown)}")
+        sys.exit(f"rows: expected some of {', '.join(ROWS)}, got {', '.join(unknown)}")
     book = Book(config.results)
     try:
         for name in () if config.table else config.rows or ROWS:

@@ -25,7 +25,7 @@ augment = jax.jit(ls.data.augment, static_argnames="elastic_scale")
 
 
 def affine(rotation, shear, scales):
-    """The matrix that (y, x) from the centre is multiplied by; angles in degrees."""
+    """The matrix that (y, x) from the center is multiplied by; angles in degrees."""
     turn, lean = np.deg2rad([rotation, shear])
     rotate = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
     return rotate @ np.array([[1, 0], [-np.tan(lean), 1]]) @ np.diag(scales)
@@ -43,7 +43,7 @@ def drawn_matrices(draws, **magnitudes):
     """The affine matrices of so many keys, of which interpolation of a ramp loses nothing."""
     keys = jax.random.split(KEY, draws)
     places = np.asarray(many_places((7, 7), keys, {**OFF, **magnitudes}), np.float64)
-    np.testing.assert_allclose(places[:, :, 3, 3], 3, atol=1e-6)  # the centre stays
+    np.testing.assert_allclose(places[:, :, 3, 3], 3, atol=1e-6)  # the center stays
     slopes = [places[:, :, 4, 3] - places[:, :, 2, 3], places[:, :, 3, 4] - places[:, :, 3, 2]]
     return np.linalg.inv(np.stack(slopes, axis=-1) / 2)
 
@@ -65,9 +65,9 @@ CLOSE = {"rtol": 0, "atol": 1e-5}
 )
 def test_the_affine_map_is_scipys(rotation, shear, scales):
     inverse = np.linalg.inv(affine(rotation, shear, scales))
-    centre = (np.array(SHAPE) - 1) / 2
+    center = (np.array(SHAPE) - 1) / 2
     wanted = ndimage.affine_transform(
-        np.float64(IMAGE), inverse, offset=centre - inverse @ centre, order=1, mode="nearest"
+        np.float64(IMAGE), inverse, offset=center - inverse @ center, order=1, mode="nearest"
     )
     places = augmentation._affine_coordinates(
         SHAPE, jnp.float32(rotation), jnp.float32(shear), jnp.float32(scales)
@@ -115,7 +115,7 @@ def test_the_field_is_smoothed_as_by_scipy(scale):
 def test_the_noise_is_uniform_and_independent():
     noise = np.asarray(augmentation._smooth_field(KEY, (200, 150), 1e-3, jnp.float32))
     assert stats.kstest(noise.ravel(), stats.uniform(-1, 2).cdf).pvalue > 0.01
-    # The middles of 2¹⁶ steps, which no direction is favoured by.
+    # The middles of 2¹⁶ steps, which no direction is favored by.
     np.testing.assert_array_equal((noise + 1) * 2**15 % 1, 0.5)
     # Correlations of 30,000 pairs of independent numbers have standard deviation 0.006.
     assert abs(np.corrcoef(noise[0].ravel(), noise[1].ravel())[0, 1]) < 0.02
@@ -129,8 +129,8 @@ def deformed(key, image):
     affine_key, elastic_key = jax.random.split(key)  # as augment draws
     draws = np.float64(jax.random.uniform(affine_key, (4,), image.dtype, -1.0))
     matrix = affine(15 * draws[0], 15 * draws[1], 1 + 0.15 * draws[2:])
-    centre = ((np.array(SHAPE) - 1) / 2).reshape(2, 1, 1)
-    places = np.tensordot(np.linalg.inv(matrix), np.indices(SHAPE) - centre, 1) + centre
+    center = ((np.array(SHAPE) - 1) / 2).reshape(2, 1, 1)
+    places = np.tensordot(np.linalg.inv(matrix), np.indices(SHAPE) - center, 1) + center
     noise = augmentation._smooth_field(elastic_key, SHAPE, 1e-3, jnp.float32)
     for place, axis in zip(places, np.float64(noise), strict=True):
         # Untruncated, as far as an image of this size can tell.
@@ -319,25 +319,33 @@ def test_digits_stay_digits():
 @pytest.mark.parametrize(
     ("changed", "error", "message"),
     [
-        ({"key": 0}, TypeError, r"^key: wanted a JAX random key"),
-        ({"key": jax.random.split(KEY)}, ValueError, r"^key: wanted one JAX random key"),
-        ({"image": np.zeros(9)}, ValueError, r"^image: wanted shape \(height, width\), got \(9,\)"),
+        ({"key": 0}, TypeError, r"^key: expected a JAX random key"),
+        ({"key": jax.random.split(KEY)}, ValueError, r"^key: expected one JAX random key"),
+        (
+            {"image": np.zeros(9)},
+            ValueError,
+            r"^image: expected shape \(height, width\), got \(9,\)",
+        ),
         ({"image": np.zeros((2, 9, 9))}, ValueError, r"^image: .*\(2, 9, 9\) .*jax\.vmap"),
         ({"image": np.zeros((0, 9))}, ValueError, r"^image: .*\(0, 9\)"),
-        ({"image": np.full((2, 2), np.nan)}, ValueError, r"^image: wanted finite values, got 4"),
+        ({"image": np.full((2, 2), np.nan)}, ValueError, r"^image: expected finite values, got 4"),
         ({"image": np.zeros((2, 2), complex)}, TypeError, r"^image: .*complex128"),
-        ({"rotation": -1}, ValueError, r"^rotation: wanted at least 0 and finite, got -1"),
-        ({"rotation": math.inf}, ValueError, r"^rotation: wanted at least 0 and finite, got inf"),
-        ({"rotation": "15"}, TypeError, r"^rotation: wanted an array of real numbers"),
-        ({"shear": 90.0}, ValueError, r"^shear: wanted at least 0 and below 90, got 90"),
-        ({"shear": np.ones(2)}, ValueError, r"^shear: wanted a scalar, got shape \(2,\)"),
-        ({"scaling": 1.0}, ValueError, r"^scaling: wanted at least 0 and below 1, got 1"),
-        ({"scaling": math.nan}, ValueError, r"^scaling: wanted .*, got nan"),
+        ({"rotation": -1}, ValueError, r"^rotation: expected at least 0 and finite, got -1"),
+        ({"rotation": math.inf}, ValueError, r"^rotation: expected at least 0 and finite, got inf"),
+        ({"rotation": "15"}, TypeError, r"^rotation: expected an array of real numbers"),
+        ({"shear": 90.0}, ValueError, r"^shear: expected at least 0 and below 90, got 90"),
+        ({"shear": np.ones(2)}, ValueError, r"^shear: expected a scalar, got shape \(2,\)"),
+        ({"scaling": 1.0}, ValueError, r"^scaling: expected at least 0 and below 1, got 1"),
+        ({"scaling": math.nan}, ValueError, r"^scaling: expected .*, got nan"),
         ({"elastic_strength": -36.0}, ValueError, r"^elastic_strength: .*at least 0.*got -36"),
-        ({"elastic_scale": 0}, ValueError, r"^elastic_scale: wanted above 0 and finite, got 0"),
+        ({"elastic_scale": 0}, ValueError, r"^elastic_scale: expected above 0 and finite, got 0"),
         ({"elastic_scale": math.nan}, ValueError, r"^elastic_scale: .*got nan"),
-        ({"elastic_scale": "5"}, TypeError, r"^elastic_scale: wanted a number that is not traced"),
-        ({"elastic_scale": True}, TypeError, r"^elastic_scale: wanted a number"),
+        (
+            {"elastic_scale": "5"},
+            TypeError,
+            r"^elastic_scale: expected a number that is not traced",
+        ),
+        ({"elastic_scale": True}, TypeError, r"^elastic_scale: expected a number"),
     ],
 )
 def test_errors_name_the_argument(changed, error, message):
@@ -346,7 +354,7 @@ def test_errors_name_the_argument(changed, error, message):
 
 
 def test_a_traced_scale_is_refused():
-    with pytest.raises(TypeError, match=r"^elastic_scale: wanted a number that is not traced"):
+    with pytest.raises(TypeError, match=r"^elastic_scale: expected a number that is not traced"):
         jax.jit(lambda scale: ls.data.augment(KEY, IMAGE, elastic_scale=scale))(5.5)
 
 

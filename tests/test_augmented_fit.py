@@ -76,7 +76,7 @@ def test_a_step_makes_every_sample_with_a_key_of_its_own():
 
 
 def test_every_epoch_makes_others_and_an_equal_key_the_same():
-    # Nothing is learnt and all samples are there at once, so that noise alone is what differs.
+    # Nothing is learned and all samples are there at once, so that noise alone is what differs.
     still = {"optimizer": optax.sgd(0.0), "batch_size": None}
     losses = np.asarray(train(**still).history.loss)
     assert np.unique(losses).size == 4
@@ -138,25 +138,29 @@ def test_an_equal_function_compiles_nothing_and_another_one_counts(compilations)
         (
             lambda: train(augment=lambda key, x: x[:2]),
             ValueError,
-            r"^augment: wanted a sample of shape \(3,\), got \(2,\)",
+            r"^augment: expected a sample of shape \(3,\), got \(2,\)",
         ),
         (
             lambda: train(augment=lambda key, x: x[None]),
             ValueError,
-            r"^augment: wanted a sample of shape \(3,\), got \(1, 3\)",
+            r"^augment: expected a sample of shape \(3,\), got \(1, 3\)",
         ),
-        (lambda: train(augment="noise"), TypeError, r"^augment: wanted a function .*got 'noise'$"),
+        (
+            lambda: train(augment="noise"),
+            TypeError,
+            r"^augment: expected a function .*got 'noise'$",
+        ),
         (
             lambda: ls.make_step(optax.sgd(0.1), augment=0.1),
             TypeError,
-            r"^augment: wanted a function .*got 0\.1$",
+            r"^augment: expected a function .*got 0\.1$",
         ),
         (
             lambda: ls.make_step(optax.sgd(0.1), augment=noisy())(
                 ls.init_state(PARAMS, optax.sgd(0.1)), INPUTS, TARGETS
             ),
             TypeError,
-            r"^key: wanted a JAX random key.*got None$",
+            r"^key: expected a JAX random key.*got None$",
         ),
     ],
 )

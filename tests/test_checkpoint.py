@@ -101,7 +101,7 @@ def test_random_keys_come_back_and_draw_the_same(tmp_path, impl, shape):
     if shape == ():
         assert jax.random.bits(restored) == jax.random.bits(key)
     other = jax.random.key(0, impl="rbg" if impl != "rbg" else "threefry2x32")
-    with pytest.raises(ValueError, match=r"^\[0\]: wanted \(\) key<\w+>, .* has .*key<\w+>$"):
+    with pytest.raises(ValueError, match=r"^\[0\]: expected \(\) key<\w+>, .* has .*key<\w+>$"):
         checkpoint.restore(tmp_path, [other, old])
 
 
@@ -191,16 +191,16 @@ def test_what_comes_back_can_be_donated_and_is_a_copy(tmp_path):
 @pytest.mark.parametrize(
     ("like", "message"),
     [
-        ({"weight": jnp.zeros((2, 4)), "bias": jnp.arange(3)}, r"['weight']: wanted (2, 4) float32, the checkpoint at {folder} has (2, 3) float32"),
-        ({"weight": jnp.zeros((3, 2)), "bias": jnp.arange(3)}, r"['weight']: wanted (3, 2) float32, the checkpoint at {folder} has (2, 3) float32"),
-        ({"weight": STATE["weight"], "bias": jnp.zeros(3)}, r"['bias']: wanted (3,) float32, the checkpoint at {folder} has (3,) int32"),
-        ({"weight": jnp.zeros((2, 3), jnp.bfloat16), "bias": jnp.arange(3)}, r"['weight']: wanted (2, 3) bfloat16, the checkpoint at {folder} has (2, 3) float32"),
-        ({"weight": STATE["weight"]}, r"['bias']: wanted no such leaf, the checkpoint at {folder} has (3,) int32"),
-        (STATE | {"scale": 1.0}, r"['scale']: wanted () float32, the checkpoint at {folder} has no such leaf"),
-        ({"weight": STATE["weight"], "bias": None}, r"['bias']: wanted no such leaf, the checkpoint at {folder} has (3,) int32"),
-        ({"weight": [STATE["weight"]], "bias": jnp.arange(3)}, r"['weight'][0]: wanted (2, 3) float32, the checkpoint at {folder} has no such leaf"),
-        (jnp.zeros(2), r"state: wanted (2,) float32, the checkpoint at {folder} has no such leaf"),
-        (None, r"['bias']: wanted no such leaf, the checkpoint at {folder} has (3,) int32"),
+        ({"weight": jnp.zeros((2, 4)), "bias": jnp.arange(3)}, r"['weight']: expected (2, 4) float32, the checkpoint at {folder} has (2, 3) float32"),
+        ({"weight": jnp.zeros((3, 2)), "bias": jnp.arange(3)}, r"['weight']: expected (3, 2) float32, the checkpoint at {folder} has (2, 3) float32"),
+        ({"weight": STATE["weight"], "bias": jnp.zeros(3)}, r"['bias']: expected (3,) float32, the checkpoint at {folder} has (3,) int32"),
+        ({"weight": jnp.zeros((2, 3), jnp.bfloat16), "bias": jnp.arange(3)}, r"['weight']: expected (2, 3) bfloat16, the checkpoint at {folder} has (2, 3) float32"),
+        ({"weight": STATE["weight"]}, r"['bias']: expected no such leaf, the checkpoint at {folder} has (3,) int32"),
+        (STATE | {"scale": 1.0}, r"['scale']: expected () float32, the checkpoint at {folder} has no such leaf"),
+        ({"weight": STATE["weight"], "bias": None}, r"['bias']: expected no such leaf, the checkpoint at {folder} has (3,) int32"),
+        ({"weight": [STATE["weight"]], "bias": jnp.arange(3)}, r"['weight'][0]: expected (2, 3) float32, the checkpoint at {folder} has no such leaf"),
+        (jnp.zeros(2), r"state: expected (2,) float32, the checkpoint at {folder} has no such leaf"),
+        (None, r"['bias']: expected no such leaf, the checkpoint at {folder} has (3,) int32"),
     ],
 )  # fmt: skip
 def test_a_template_that_does_not_fit_is_refused_by_leaf(tmp_path, like, message):
@@ -212,15 +212,15 @@ def test_a_template_that_does_not_fit_is_refused_by_leaf(tmp_path, like, message
 def test_another_network_or_optimizer_is_refused_by_leaf(tmp_path):
     checkpoint.save(tmp_path, train_state(optax.sgd(0.1, momentum=0.9)))
     with pytest.raises(
-        ValueError, match=r"^params\[0\]\.weight: wanted \(5, 3\) float32, .* has \(4, 3\)"
+        ValueError, match=r"^params\[0\]\.weight: expected \(5, 3\) float32, .* has \(4, 3\)"
     ):
         checkpoint.restore(tmp_path, train_state(optax.sgd(0.1, momentum=0.9), sizes=(3, 5, 2)))
     with pytest.raises(
-        ValueError, match=r"^opt_state\[0\]\.trace\[0\]\.weight: wanted no such leaf"
+        ValueError, match=r"^opt_state\[0\]\.trace\[0\]\.weight: expected no such leaf"
     ):
         checkpoint.restore(tmp_path, train_state(optax.sgd(0.1)))
     with pytest.raises(
-        ValueError, match=r"^opt_state\[0\]\.count: wanted \(\) int32, .* no such leaf"
+        ValueError, match=r"^opt_state\[0\]\.count: expected \(\) int32, .* no such leaf"
     ):
         checkpoint.restore(tmp_path, train_state(optax.adam(0.1)))
 
@@ -229,10 +229,12 @@ def test_another_network_or_optimizer_is_refused_by_leaf(tmp_path):
 def test_64_bits_are_never_cut_to_32(tmp_path, dtype):
     state = {"a": np.array([1], dtype) / 3 if dtype == "float64" else np.array([1], dtype)}
     checkpoint.save(tmp_path, state)
-    with pytest.raises(ValueError, match=rf"^\['a'\]: wanted jax_enable_x64 on, .*/1 has {dtype}$"):
+    with pytest.raises(
+        ValueError, match=rf"^\['a'\]: expected jax_enable_x64 on, .*/1 has {dtype}$"
+    ):
         checkpoint.restore(tmp_path, state)
     with pytest.raises(
-        ValueError, match=rf"^\['a'\]: wanted \(1,\) \w+32, .*/1 has \(1,\) {dtype}$"
+        ValueError, match=rf"^\['a'\]: expected \(1,\) \w+32, .*/1 has \(1,\) {dtype}$"
     ):
         checkpoint.restore(
             tmp_path,
@@ -261,7 +263,7 @@ def test_notes_stay_with_their_version(tmp_path):
 
 @pytest.mark.parametrize("notes", [{"a": np.zeros(2)}, {"a": {1, 2}}, [1], 3, "text", {(1, 2): 3}])
 def test_notes_that_json_cannot_hold_are_refused_before_anything_is_written(tmp_path, notes):
-    with pytest.raises(TypeError, match=r"^notes: wanted a mapping that JSON can hold"):
+    with pytest.raises(TypeError, match=r"^notes: expected a mapping that JSON can hold"):
         checkpoint.save(tmp_path / "new", STATE, notes=notes)
     assert not (tmp_path / "new").exists()
 
@@ -272,7 +274,7 @@ def test_notes_that_json_cannot_hold_are_refused_before_anything_is_written(tmp_
 )  # fmt: skip
 def test_a_leaf_that_is_no_array_of_jax_is_refused_by_name(tmp_path, leaf):
     with pytest.raises(
-        TypeError, match=r"^\['a'\]\[1\]: wanted an array of a dtype JAX has, got \S+"
+        TypeError, match=r"^\['a'\]\[1\]: expected an array of a dtype JAX has, got \S+"
     ):
         checkpoint.save(tmp_path / "new", {"a": [1, leaf]})
     assert not (tmp_path / "new").exists()
@@ -280,7 +282,7 @@ def test_a_leaf_that_is_no_array_of_jax_is_refused_by_name(tmp_path, leaf):
 
 @pytest.mark.parametrize("state", [None, (), {}, optax.EmptyState()])
 def test_a_state_without_a_leaf_is_refused(tmp_path, state):
-    with pytest.raises(ValueError, match=r"^state: wanted a pytree of arrays"):
+    with pytest.raises(ValueError, match=r"^state: expected a pytree of arrays"):
         checkpoint.save(tmp_path / "new", state)
 
 
@@ -296,7 +298,7 @@ def test_leaves_of_one_name_are_refused(tmp_path):
         lambda _, parts: Pair(*parts),
     )
     with pytest.raises(
-        ValueError, match=r"^state: wanted leaves of different names, got 2: .*part"
+        ValueError, match=r"^state: expected leaves of different names, got 2: .*part"
     ):
         checkpoint.save(tmp_path / "new", Pair(1, 2))
 
@@ -332,7 +334,7 @@ def test_keep_is_a_count(tmp_path, keep, error):
 def test_what_is_not_there_is_said_so(tmp_path):
     for read in (checkpoint.read_notes, lambda *a, **k: checkpoint.restore(*a, STATE, **k)):
         with pytest.raises(
-            FileNotFoundError, match=r"^path: wanted a checkpoint at .*new, found no such folder"
+            FileNotFoundError, match=r"^path: expected a checkpoint at .*new, found no such folder"
         ):
             read(tmp_path / "new")
         with pytest.raises(FileNotFoundError, match="found an empty folder"):
@@ -348,9 +350,9 @@ def test_what_is_not_there_is_said_so(tmp_path):
         checkpoint.restore(tmp_path, STATE)
     checkpoint.save(tmp_path, STATE)
     assert sorted(os.listdir(tmp_path)) == ["007", "1", "7", "thesis.txt"]
-    with pytest.raises(FileNotFoundError, match=r"^version: wanted one of \[1\] at .*, got 2"):
+    with pytest.raises(FileNotFoundError, match=r"^version: expected one of \[1\] at .*, got 2"):
         checkpoint.restore(tmp_path, STATE, version=2)
-    with pytest.raises(TypeError, match=r"^version: wanted an integer"):
+    with pytest.raises(TypeError, match=r"^version: expected an integer"):
         checkpoint.restore(tmp_path, STATE, version="1")
 
 
@@ -479,7 +481,7 @@ def test_a_newer_format_is_refused(tmp_path, monkeypatch):
         patch.setattr(checkpoint, "_FORMAT", 2)
         checkpoint.save(tmp_path, STATE)
         assert bits(checkpoint.restore(tmp_path, STATE, version=1)) == bits(STATE)
-    message = "2: the version cannot be read: wanted format 1 at most, got 2 of a newer logistack; version 1 is whole"
+    message = "2: the version cannot be read: expected format 1 at most, got 2 of a newer logistack; version 1 is whole"
     for read in (
         lambda: checkpoint.restore(tmp_path, STATE),
         lambda: checkpoint.read_notes(tmp_path),

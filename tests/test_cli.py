@@ -88,7 +88,7 @@ def test_xor_has_a_proof_in_words_and_in_a_file(run):
     assert (status, error) == (0, "")
     assert out == (
         "data.csv: 4 samples, 2 features; labels in column 'class': 'no' (2), 'yes' (2)\n"
-        "No line is enough for the 2 samples labelled 'yes' and the 2 labelled 'no': one point is "
+        "No line is enough for the 2 samples labeled 'yes' and the 2 labeled 'no': one point is "
         "a mixture of 2 of the former, and of 2 of the latter.\n"
         f"The proof is in proof.json, {size:,} bytes. To check it:\n"
         "  logistack verify proof.json data.csv\n"
@@ -108,7 +108,7 @@ def test_python_reads_the_proof_too(run):
 
 def test_a_line_is_enough_for_and(run):
     assert (
-        "A line is enough: it has the 1 sample labelled 1 on one side and the 3 labelled 0 on the "
+        "A line is enough: it has the 1 sample labeled 1 on one side and the 3 labeled 0 on the "
         "other. The nearest is 0.354 away from it."
     ) in certified(run, AND)
 
@@ -181,13 +181,13 @@ def test_three_classes_that_a_classifier_separates(run):
 
 def test_positive_asks_for_one_class_against_the_others(run):
     out = certified(run, iris(), "--positive", "setosa")
-    assert "the 50 samples labelled 'setosa'" in out
-    assert "the 100 labelled 'versicolor', 'virginica'" in out
+    assert "the 50 samples labeled 'setosa'" in out
+    assert "the 100 labeled 'versicolor', 'virginica'" in out
 
 
 @pytest.mark.parametrize("label", ["2", "2.0", "+2", " 2"])
 def test_positive_matches_labels_that_are_numbers(run, label):
-    assert "labelled 2 on one side" in certified(
+    assert "labeled 2 on one side" in certified(
         run, "x,class\n0,0\n1,1.0\n2,2\n", "--positive", label
     )
 
@@ -240,8 +240,8 @@ def test_every_float_survives_its_text(values):
 def test_decimal_text_is_the_nearest_float(value):
     path = Path(write(f"x,class\n{value},0\n"))
     read = Fraction(float(cli._features(cli._read_table(path, True), [0])[0, 0]))
-    neighbours = [Fraction(float(np.nextafter(float(read), to))) for to in (-np.inf, np.inf)]
-    assert all(abs(read - Fraction(value)) <= abs(other - Fraction(value)) for other in neighbours)
+    neighbors = [Fraction(float(np.nextafter(float(read), to))) for to in (-np.inf, np.inf)]
+    assert all(abs(read - Fraction(value)) <= abs(other - Fraction(value)) for other in neighbors)
 
 
 @pytest.mark.parametrize(
@@ -263,7 +263,7 @@ def test_decimal_text_is_the_nearest_float(value):
     ],
 )
 def test_other_spellings_of_a_table(run, text):
-    assert "No line is enough for the 2 samples labelled 'yes' and the 2 labelled 'no'" in (
+    assert "No line is enough for the 2 samples labeled 'yes' and the 2 labeled 'no'" in (
         certified(run, text)
     )
     first, second = json.loads(Path("proof.json").read_bytes())["features"]
@@ -357,41 +357,41 @@ def test_no_time_for_any_answer(run):
     status, _, error = run("certify", write(XOR), "--target", "class", "--budget", "1e-9")
     assert status == 2
     assert error == (
-        "logistack: budget: wanted more seconds, these were over before there was any answer\n"
+        "logistack: budget: expected more seconds, these were over before there was any answer\n"
     )
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("a,b,class\n1,,0\n2,NA,1\n3,nan,0\n4,5,1\n5,?,1\n", "column 'b': wanted a number in every row, got an empty cell in row 1, 'NA' in row 2, 'nan' in row 3, and 1 more (to leave out: --ignore b)"),
-        ("a,b,class\n1,3,0\n2,-Infinity,1\n", "column 'b': wanted a number in every row, got '-Infinity' in row 2"),
-        ("a,b,class\n1,3,0\n2,1e400,1\n", "column 'b': wanted numbers that float64 holds, got '1e400' in row 2"),
-        ("a b,c d,class\nx,y,0\n", "column 'a b': wanted numbers, got 'x' in row 1; 1 more column like this (to leave out: --ignore 'a b' 'c d')"),
-        ("a,b,class\n1,2024-01-31,0\n", "column 'b': wanted numbers, got '2024-01-31' in row 1"),
-        ("a,b,class\n1,true,0\n2,1,1\n", "column 'b': wanted numbers, got 'true' in row 1"),
-        ('a;b;class\n1;"2,5";0\n', "column 'b': wanted numbers, got '2,5' in row 1"),
-        ("a,b,class\n1,1_0,0\n", "column 'b': wanted numbers, got '1_0' in row 1"),
-        ("a,b,class\n1,٣,0\n", "column 'b': wanted numbers, got '٣' in row 1"),
-        ("a,b,class\n1,9007199254740993,0\n2,0.5,1\n", "column 'b': wanted integers that float64 holds exactly, got '9007199254740993' in row 1"),
-        ("a,a,class\n1,3,0\n2,9,1\n", "wanted columns of different names, got 2 columns 'a'"),
+        ("a,b,class\n1,,0\n2,NA,1\n3,nan,0\n4,5,1\n5,?,1\n", "column 'b': expected a number in every row, got an empty cell in row 1, 'NA' in row 2, 'nan' in row 3, and 1 more (to leave out: --ignore b)"),
+        ("a,b,class\n1,3,0\n2,-Infinity,1\n", "column 'b': expected a number in every row, got '-Infinity' in row 2"),
+        ("a,b,class\n1,3,0\n2,1e400,1\n", "column 'b': expected numbers that float64 holds, got '1e400' in row 2"),
+        ("a b,c d,class\nx,y,0\n", "column 'a b': expected numbers, got 'x' in row 1; 1 more column like this (to leave out: --ignore 'a b' 'c d')"),
+        ("a,b,class\n1,2024-01-31,0\n", "column 'b': expected numbers, got '2024-01-31' in row 1"),
+        ("a,b,class\n1,true,0\n2,1,1\n", "column 'b': expected numbers, got 'true' in row 1"),
+        ('a;b;class\n1;"2,5";0\n', "column 'b': expected numbers, got '2,5' in row 1"),
+        ("a,b,class\n1,1_0,0\n", "column 'b': expected numbers, got '1_0' in row 1"),
+        ("a,b,class\n1,٣,0\n", "column 'b': expected numbers, got '٣' in row 1"),
+        ("a,b,class\n1,9007199254740993,0\n2,0.5,1\n", "column 'b': expected integers that float64 holds exactly, got '9007199254740993' in row 1"),
+        ("a,a,class\n1,3,0\n2,9,1\n", "expected columns of different names, got 2 columns 'a'"),
         (",a,class\n0,3,0\n1,9,1\n", "column 0 (the first is 0) has no name (a row number?)"),
         ("a,b\n1,3\n2,9\n", "--target: no column 'class' in data.csv, which has the 2 columns 'a', 'b'"),
-        ("a,b,class\n1,3,0\n2,9,\n", "column 'class': wanted a label in every row, got an empty cell in row 2"),
-        ("a,b,class\n1,3,0\n2,9,NaN\n", "column 'class': wanted a label in every row, got 'NaN' in row 2"),
-        ("a,b,class\n1,3,0\n2\n", "column 'b': wanted a number in every row, got an empty cell in row 2"),
-        ("a,b,class\n1,3,0\n2,9,1,5\n", "wanted rows as long as the first: Expected 3 fields in line 3, saw 4"),
-        ('a,b,class\n1,"3,0\n2,9,1\n', "wanted rows as long as the first: EOF inside string"),
-        ("a,b,class\n", "wanted samples, got one row alone, which is the header"),
-        ("class\n0\n1\n", "wanted columns parted by tabs, semicolons or commas, got none of these in the first line, 'class'"),
+        ("a,b,class\n1,3,0\n2,9,\n", "column 'class': expected a label in every row, got an empty cell in row 2"),
+        ("a,b,class\n1,3,0\n2,9,NaN\n", "column 'class': expected a label in every row, got 'NaN' in row 2"),
+        ("a,b,class\n1,3,0\n2\n", "column 'b': expected a number in every row, got an empty cell in row 2"),
+        ("a,b,class\n1,3,0\n2,9,1,5\n", "expected rows as long as the first: Expected 3 fields in line 3, saw 4"),
+        ('a,b,class\n1,"3,0\n2,9,1\n', "expected rows as long as the first: EOF inside string"),
+        ("a,b,class\n", "expected samples, got one row alone, which is the header"),
+        ("class\n0\n1\n", "expected columns parted by tabs, semicolons or commas, got none of these in the first line, 'class'"),
         ("class;\n0;\n", "column 1 (the first is 0) has no name"),
         ("", "the file is empty"),
         (" \n\n", "the file is empty"),
-        (b"a,class\n1,\xe4\n", "wanted UTF-8 text, got the byte 0xe4 at position 10"),
-        ("a,class\n1,0\n".encode("utf-16"), "wanted UTF-8 text, got the byte 0xff at position 0"),
-        ("a,class\n1,\0\n", "wanted text, got the byte 0x00"),
+        (b"a,class\n1,\xe4\n", "expected UTF-8 text, got the byte 0xe4 at position 10"),
+        ("a,class\n1,0\n".encode("utf-16"), "expected UTF-8 text, got the byte 0xff at position 0"),
+        ("a,class\n1,\0\n", "expected text, got the byte 0x00"),
         ("3.5,2,class\n1,2,0\n", "the first row has the number 3.5: say --no-header if it is a sample"),
-        ("a,class\n" + "".join(f"{n},{n}\n" for n in range(101)), "column 'class': wanted at most 100 different labels, got 101: is this the target?"),
+        ("a,class\n" + "".join(f"{n},{n}\n" for n in range(101)), "column 'class': expected at most 100 different labels, got 101: is this the target?"),
     ],
 )  # fmt: skip
 def test_what_is_no_table_of_numbers_and_labels_is_refused(refused, text, words):
@@ -401,17 +401,17 @@ def test_what_is_no_table_of_numbers_and_labels_is_refused(refused, text, words)
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--target", "-1", "--no-header"], "column 0: wanted numbers, got 'a' in row 1; 1 more column like this (if row 1 is a header, leave --no-header out)"),
+        (["--target", "-1", "--no-header"], "column 0: expected numbers, got 'a' in row 1; 1 more column like this (if row 1 is a header, leave --no-header out)"),
         (["--target", "class", "--no-header"], "--target: no column 'class' in data.csv, which has the columns 0 to 2, or -3 to -1"),
         (["--target", "3"], "--target: no column '3'"),
         (["--target", "-4"], "--target: no column '-4'"),
         (["--target", "class", "--ignore", "z"], "--ignore: no column 'z' in data.csv, which has the 3 columns 'a', 'b', 'class'"),
-        (["--target", "class", "--ignore", "2"], "--ignore: wanted columns other than the target, got 'class'"),
-        (["--target", "class", "--ignore", "a", "b"], "wanted a feature beside the target, got no other column"),
-        (["--target", "class", "--positive", "maybe"], "--positive: wanted one of the labels 'no', 'yes', got 'maybe'"),
-        (["--target", "class", "--budget", "0"], "--budget: wanted seconds above 0, got 0"),
-        (["--target", "class", "--budget", "nan"], "--budget: wanted seconds above 0, got nan"),
-        (["--target", "class", "--out", "."], "--out: wanted the name of a file, got the folder ."),
+        (["--target", "class", "--ignore", "2"], "--ignore: expected columns other than the target, got 'class'"),
+        (["--target", "class", "--ignore", "a", "b"], "expected a feature beside the target, got no other column"),
+        (["--target", "class", "--positive", "maybe"], "--positive: expected one of the labels 'no', 'yes', got 'maybe'"),
+        (["--target", "class", "--budget", "0"], "--budget: expected seconds above 0, got 0"),
+        (["--target", "class", "--budget", "nan"], "--budget: expected seconds above 0, got nan"),
+        (["--target", "class", "--out", "."], "--out: expected the name of a file, got the folder ."),
     ],
 )  # fmt: skip
 def test_options_that_do_not_fit_are_refused(refused, options, words):
@@ -420,7 +420,7 @@ def test_options_that_do_not_fit_are_refused(refused, options, words):
 
 def test_the_data_are_never_overwritten(refused, folder):
     error = refused("certify", write(XOR), "--target", "class", "--out", folder / "data.csv")
-    assert "--out: wanted another file than the data's" in error
+    assert "--out: expected another file than the data's" in error
     assert Path("data.csv").read_text() == XOR
 
 
@@ -466,7 +466,7 @@ def test_a_proof_that_cannot_be_written_is_an_error(run):
         (lambda text: XOR, "got no JSON (the proof comes first, then the data)"),
         (lambda text: text.encode("utf-16"), "got no JSON"),
         (lambda text: "[" * 100_000, "got no JSON"),
-        (lambda text: "[]", "wanted a proof as logistack certify writes it"),
+        (lambda text: "[]", "expected a proof as logistack certify writes it"),
         (lambda text: text[:-1], "got no JSON"),
         (lambda text: text.replace("certificate 1", "certificate 2"), "'logistack certificate 2'"),
         (lambda text: text.replace('"features"', '"f"'), 'names of different columns as "target"'),
@@ -475,9 +475,9 @@ def test_a_proof_that_cannot_be_written_is_an_error(run):
         (lambda text: text.replace('["a", "b"]', '["a", 1]'), "names of different columns"),
         (lambda text: text.replace('["a", "b"]', '["a", []]'), "names of different columns"),
         (lambda text: text.replace('["a", "b"]', '["a", "z"]'), "proof.json is about the column 'z', data.csv has the 3 columns 'a', 'b', 'class'"),
-        (lambda text: text.replace('"length": 2', '"length": 1e99'), "wanted a proof"),
-        (lambda text: text.replace('"length": 2', f'"length": {10**18}'), "wanted a proof"),
-        (lambda text: text.replace('"denominator": "2"', '"denominator": "0"'), "wanted a proof"),
+        (lambda text: text.replace('"length": 2', '"length": 1e99'), "expected a proof"),
+        (lambda text: text.replace('"length": 2', f'"length": {10**18}'), "expected a proof"),
+        (lambda text: text.replace('"denominator": "2"', '"denominator": "0"'), "expected a proof"),
     ],
 )  # fmt: skip
 def test_what_is_no_proof_is_refused(run, change, words):
@@ -568,7 +568,7 @@ def test_a_proof_of_one_pair_made_in_python(run):
     write(json.dumps({**json.loads(proof.to_json()), "target": 1, "features": [0]}), "proof.json")
     status, out, _ = run("verify", "proof.json", write("0,0\n1,1\n2,2\n"))
     assert status == 0
-    assert "the 1 sample labelled 2 on one side and the 1 labelled 0 on the other" in out
+    assert "the 1 sample labeled 2 on one side and the 1 labeled 0 on the other" in out
 
 
 def test_a_proof_without_sense_is_refused(run):
@@ -577,7 +577,7 @@ def test_a_proof_without_sense_is_refused(run):
     write(json.dumps({**content, "multinomial": content["rest"][0]}), "proof.json")
     status, _, error = run("verify", "proof.json", "data.csv")
     assert status == 2
-    assert "proof.json: wanted a proof as logistack certify writes it, got" in error
+    assert "proof.json: expected a proof as logistack certify writes it, got" in error
 
 
 @given(st.data())

@@ -241,7 +241,7 @@ def test_a_thousand_layers_compute_what_tanh_units_do_in_float32():
 
 @pytest.mark.parametrize(("map_", "name"), [(ls.fold, "centred"), (ls.unfold, "plain")])
 def test_the_maps_say_what_they_wanted(map_, name):
-    with pytest.raises(TypeError, match=rf"^{name}: wanted a tuple of Layer, got Layer$"):
+    with pytest.raises(TypeError, match=rf"^{name}: expected a tuple of Layer, got Layer$"):
         map_(PLAIN[0])
     with pytest.raises(ValueError, match=rf"^{name}\[1\]: takes 4 .*before gives 2$"):
         map_((PLAIN[2], PLAIN[2]))
@@ -264,7 +264,7 @@ loss_and_gradient = jax.jit(jax.value_and_grad(tanh_loss))
 
 
 def oracle(optimizer, *, epochs, batch_size=SAMPLES, reduction="sum"):
-    """The parameters after each step of the optimiser on those of the tanh network, folded."""
+    """The parameters after each step of the optimizer on those of the tanh network, folded."""
     optimizer = optax.with_extra_args_support(optimizer)
     theta = one_by_one(CENTRED)
     state = optimizer.init(theta)
@@ -414,5 +414,5 @@ def test_other_coordinates_are_refused(coordinates):
         lambda: ls.fit_stream(KEY, PLAIN, [], optimizer=adam(), epochs=1, coordinates=coordinates),
     )
     for call in calls:
-        with pytest.raises(ValueError, match=r"^coordinates: wanted one of .*'plain', 'centred'"):
+        with pytest.raises(ValueError, match=r"^coordinates: expected one of .*'plain', 'centred'"):
             call()

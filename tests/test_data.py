@@ -141,14 +141,14 @@ def test_idx_truncated_anywhere(pack, tmp_path):
     [
         (b"", "empty"),
         (gzip.compress(b""), "empty"),
-        (PAIRS + b"\0", "wanted 12 bytes after the header for shape (2, 3) of int16, got 13"),
+        (PAIRS + b"\0", "expected 12 bytes after the header for shape (2, 3) of int16, got 13"),
         (gzip.compress(PAIRS + b"\0"), "got 13"),
         (gzip.compress(PAIRS) + b"more", "gzip"),
         (b"\1" + PAIRS[1:], "two zero bytes"),
         (b"\0\1" + PAIRS[2:], "two zero bytes"),
         (b"PK\3\4" + PAIRS, "two zero bytes"),
-        (b"\0\0\x0b\x02\0\0\0\x02", "wanted a header of 12 bytes for rank 2, got 8"),
-        (b"\0\0\x08\xff" + b"\0\0\0\1" * 255 + b"x", "wanted a shape that NumPy holds"),
+        (b"\0\0\x0b\x02\0\0\0\x02", "expected a header of 12 bytes for rank 2, got 8"),
+        (b"\0\0\x08\xff" + b"\0\0\0\1" * 255 + b"x", "expected a shape that NumPy holds"),
     ],
     ids=lambda value: value if isinstance(value, str) else "file",
 )
@@ -166,10 +166,10 @@ def test_idx_refuses_unknown_dtypes(tmp_path):
 @pytest.mark.parametrize(
     ("shape", "said"),
     [
-        ((2**32 - 1,), "wanted 4294967295 bytes after the header"),
-        ((2**32 - 1,) * 4, f"wanted {(2**32 - 1) ** 4} bytes"),
-        ((2**16,) * 4, "wanted 18446744073709551616 bytes"),  # 0 to whoever counts in 64 bits
-        ((0, *(2**32 - 1,) * 4), "wanted a shape that NumPy holds"),
+        ((2**32 - 1,), "expected 4294967295 bytes after the header"),
+        ((2**32 - 1,) * 4, f"expected {(2**32 - 1) ** 4} bytes"),
+        ((2**16,) * 4, "expected 18446744073709551616 bytes"),  # 0 to whoever counts in 64 bits
+        ((0, *(2**32 - 1,) * 4), "expected a shape that NumPy holds"),
     ],
 )
 def test_idx_allocates_nothing_for_a_lying_header(shape, said, tmp_path):
@@ -231,18 +231,18 @@ def semeion_line(hot="0 0 0 1 0 0 0 0 0 0", pixels=256, last="1.0000"):
 def test_text_round_trip(pack, end, tmp_path):
     rng = np.random.default_rng(0)
     labels = np.array([*range(10), 7])
-    grey, binary = rng.integers(-1000, 1001, (11, 256)) / 1000, rng.integers(0, 2, (11, 256))
+    gray, binary = rng.integers(-1000, 1001, (11, 256)) / 1000, rng.integers(0, 2, (11, 256))
     hot = np.eye(10, dtype=int)[labels]
     usps = "".join(
         f"{label}.0000 " + " ".join(f"{pixel:.4f}" for pixel in row) + end
-        for label, row in zip(labels, grey, strict=True)
+        for label, row in zip(labels, gray, strict=True)
     )
     semeion = "".join(
         " ".join(f"{pixel:.4f}" for pixel in row) + " " + " ".join(map(str, one)) + end
         for row, one in zip(binary, hot, strict=True)
     )
     for read, text, wanted in (
-        (ls.data.read_usps, usps, grey),
+        (ls.data.read_usps, usps, gray),
         (ls.data.read_semeion, semeion, binary),
     ):
         pixels, found = read(write(tmp_path / "digits", pack(text.encode())))
@@ -254,14 +254,14 @@ def test_text_round_trip(pack, end, tmp_path):
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        (usps_line(pixels=255), "wanted 257 numbers, got 256"),
-        (usps_line(pixels=257), "wanted 257 numbers, got 258"),
-        ("", "wanted 257 numbers, got 0"),
+        (usps_line(pixels=255), "expected 257 numbers, got 256"),
+        (usps_line(pixels=257), "expected 257 numbers, got 258"),
+        ("", "expected 257 numbers, got 0"),
         (usps_line(last="0.5x"), "0.5x"),
-        (usps_line(last="nan"), "wanted pixels from -1 to 1, got [nan]"),
+        (usps_line(last="nan"), "expected pixels from -1 to 1, got [nan]"),
         (usps_line(last="1.0001"), "got [1.0001]"),
         (usps_line(last="-inf"), "got [-inf]"),
-        (usps_line(label="10"), "wanted a label from 0 to 9, got [10.0]"),
+        (usps_line(label="10"), "expected a label from 0 to 9, got [10.0]"),
         (usps_line(label="-1"), "got [-1.0]"),
         (usps_line(label="2.5"), "got [2.5]"),
         (usps_line(label="nan"), "got [nan]"),
@@ -276,16 +276,16 @@ def test_usps_refuses_and_names_the_line(line, said, tmp_path):
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        (semeion_line(pixels=255), "wanted 266 numbers, got 265"),
-        (semeion_line(pixels=257), "wanted 266 numbers, got 267"),
+        (semeion_line(pixels=255), "expected 266 numbers, got 265"),
+        (semeion_line(pixels=257), "expected 266 numbers, got 267"),
         (semeion_line(last="O"), "b'O'"),
-        (semeion_line(last="0.5"), "wanted pixels of 0 or 1, got [0.5]"),
+        (semeion_line(last="0.5"), "expected pixels of 0 or 1, got [0.5]"),
         (semeion_line(last="nan"), "got [nan]"),
-        (semeion_line(hot="0 0 0 0 0 0 0 0 0 0"), "wanted one 1 and nine 0"),
-        (semeion_line(hot="0 0 1 0 0 1 0 0 0 0"), "wanted one 1 and nine 0"),
-        (semeion_line(hot="0 0 .5 0 0 .5 0 0 0 0"), "wanted one 1 and nine 0"),
-        (semeion_line(hot="2 0 0 -1 0 0 0 0 0 0"), "wanted one 1 and nine 0"),
-        (semeion_line(hot="nan 0 0 1 0 0 0 0 0 0"), "wanted one 1 and nine 0"),
+        (semeion_line(hot="0 0 0 0 0 0 0 0 0 0"), "expected one 1 and nine 0"),
+        (semeion_line(hot="0 0 1 0 0 1 0 0 0 0"), "expected one 1 and nine 0"),
+        (semeion_line(hot="0 0 .5 0 0 .5 0 0 0 0"), "expected one 1 and nine 0"),
+        (semeion_line(hot="2 0 0 -1 0 0 0 0 0 0"), "expected one 1 and nine 0"),
+        (semeion_line(hot="nan 0 0 1 0 0 0 0 0 0"), "expected one 1 and nine 0"),
     ],
 )
 def test_semeion_refuses_and_names_the_line(line, said, tmp_path):
@@ -378,7 +378,7 @@ def test_pictures_stand_upright_and_ink_is_one(name, published):
 
 
 def test_mnist_figures(published):
-    """The figures that everybody normalises MNIST by, and its first labels."""
+    """The figures that everybody normalizes MNIST by, and its first labels."""
     train = loaded("mnist", "train")
     assert train.labels[:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
     assert train.inputs.mean(dtype=np.float64) == pytest.approx(0.1307, abs=5e-5)

@@ -75,12 +75,12 @@ def test_runs_of_equal_layers_are_joined_in_order(shapes, shortest, wanted):
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: ls.stack(draw((3, 3)), shortest=1), ValueError, r"^shortest: wanted at least 2, got 1$"),
-        (lambda: ls.stack(draw((3, 3)), shortest=2.0), TypeError, r"^shortest: wanted an integer, got 2\.0$"),
-        (lambda: ls.stack(draw((3, 3))[0]), TypeError, r"^params: wanted a tuple of Layer, got Layer$"),
+        (lambda: ls.stack(draw((3, 3)), shortest=1), ValueError, r"^shortest: expected at least 2, got 1$"),
+        (lambda: ls.stack(draw((3, 3)), shortest=2.0), TypeError, r"^shortest: expected an integer, got 2\.0$"),
+        (lambda: ls.stack(draw((3, 3))[0]), TypeError, r"^params: expected a tuple of Layer, got Layer$"),
         (lambda: ls.stack(draw((3, 3), (2, 2))), ValueError, r"^params\[1\]: takes 2 .*before gives 3$"),
-        (lambda: ls.unstack(draw((3, 3))[0]), TypeError, r"^params: wanted a tuple of Layer, got Layer$"),
-        (lambda: ls.unstack(()), ValueError, r"^params: wanted at least one Layer, got none$"),
+        (lambda: ls.unstack(draw((3, 3))[0]), TypeError, r"^params: expected a tuple of Layer, got Layer$"),
+        (lambda: ls.unstack(()), ValueError, r"^params: expected at least one Layer, got none$"),
     ],
 )  # fmt: skip
 def test_stack_and_unstack_say_what_they_wanted(call, error, message):
@@ -246,7 +246,7 @@ def test_remat_is_a_yes_or_no(remat):
         lambda: ls.make_step(optax.sgd(0.1), remat=remat),
         lambda: train(TWENTY, remat=remat),
     ):
-        with pytest.raises(TypeError, match=r"^remat: wanted True or False, got "):
+        with pytest.raises(TypeError, match=r"^remat: expected True or False, got "):
             call()
 
 
@@ -293,10 +293,10 @@ def test_the_spectrum_of_half_precision_is_in_float32():
 @pytest.mark.parametrize(
     ("params", "x", "error", "message"),
     [
-        (SPECTRA["wide"], np.ones(4), ValueError, r"^x: wanted shape \(5,\), got \(4,\)$"),
-        (SPECTRA["wide"], np.full(5, np.nan), ValueError, r"^x: wanted finite values, got 5 NaN"),
-        (SPECTRA["wide"][0], np.ones(5), TypeError, r"^params: wanted a tuple of Layer, got Layer$"),
-        (SPECTRA["tall"], ["a", "b"], TypeError, r"^x: wanted an array of real numbers"),
+        (SPECTRA["wide"], np.ones(4), ValueError, r"^x: expected shape \(5,\), got \(4,\)$"),
+        (SPECTRA["wide"], np.full(5, np.nan), ValueError, r"^x: expected finite values, got 5 NaN"),
+        (SPECTRA["wide"][0], np.ones(5), TypeError, r"^params: expected a tuple of Layer, got Layer$"),
+        (SPECTRA["tall"], ["a", "b"], TypeError, r"^x: expected an array of real numbers"),
     ],
 )  # fmt: skip
 def test_the_spectrum_says_what_it_wanted(params, x, error, message):

@@ -299,13 +299,13 @@ class TestRun:
                 "bytes": b"\xff\xfe",
             }[spoil]
         )
-        with pytest.raises(ValueError, match=r"^results: wanted .*r\.json, got .*--fresh"):
+        with pytest.raises(ValueError, match=r"^results: expected .*r\.json, got .*--fresh"):
             depth.run(dataclasses.replace(config, results=path))
 
     @pytest.mark.parametrize("other", [{"width": 9}, {"rates": (0.3,)}, {"samples": None}])
     def test_refuses_results_of_other_settings(self, other, config, result):
         (name,) = other
-        with pytest.raises(ValueError, match=rf"^results: wanted {name} "):
+        with pytest.raises(ValueError, match=rf"^results: expected {name} "):
             depth.run(dataclasses.replace(config, **other))
 
     @pytest.mark.parametrize(
@@ -421,7 +421,7 @@ class TestFigures:
         from matplotlib.figure import Figure
 
         axes = Figure().add_subplot()
-        depth.label_line(axes, name, np.arange(5.0), np.array(values), height=50, colour="k")
+        depth.label_line(axes, name, np.arange(5.0), np.array(values), height=50, color="k")
         (text,) = axes.texts
         assert text.xy == pytest.approx(at)
         assert (text.get_horizontalalignment(), text.get_verticalalignment()) == side

@@ -117,7 +117,7 @@ def test_several_runs_are_counted():
 
 def test_no_epoch_is_refused():
     none = jax.tree.map(lambda rows: rows[:0], history())
-    with pytest.raises(ValueError, match="history: wanted one of at least one epoch"):
+    with pytest.raises(ValueError, match="history: expected one of at least one epoch"):
         ls.diagnose(none)
 
 

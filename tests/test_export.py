@@ -51,7 +51,7 @@ def test_other_tensors_are_refused_by_name(tmp_path):
     from safetensors.numpy import save_file
 
     save_file({"layers.0.weight": np.ones((2, 2), np.float32)}, tmp_path / "half")
-    with pytest.raises(ValueError, match=r"wanted tensors .*half has .*layers\.0\.weight"):
+    with pytest.raises(ValueError, match=r"expected tensors .*half has .*layers\.0\.weight"):
         ls.export.safetensors.load(tmp_path / "half")
     save_file(
         {
@@ -90,8 +90,8 @@ def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(tmp_path, mon
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_written_file_is_as_readable_as_its_neighbours(tmp_path):
-    (tmp_path / "neighbour").write_bytes(b"")
+def test_a_written_file_is_as_readable_as_its_neighbors(tmp_path):
+    (tmp_path / "neighbor").write_bytes(b"")
     _files.write_whole(tmp_path / "folder" / "file", b"content")
     written = (tmp_path / "folder" / "file").stat().st_mode
-    assert written == (tmp_path / "neighbour").stat().st_mode
+    assert written == (tmp_path / "neighbor").stat().st_mode

@@ -187,8 +187,8 @@ def test_any_integers_are_sizes():
         ({"scheme": "Glorot"}, ValueError, r"^scheme: .*'glorot'.*'orthogonal'.*got 'Glorot'$"),
         ({"scheme": None}, ValueError, r"^scheme: .*got None$"),
         ({"scheme": ["glorot"]}, ValueError, r"^scheme: .*got \['glorot'\]$"),
-        ({"dtype": jnp.float16}, TypeError, r"^dtype: wanted float32.*got float16$"),
-        ({"dtype": int}, TypeError, r"^dtype: wanted float32.*got int"),
+        ({"dtype": jnp.float16}, TypeError, r"^dtype: expected float32.*got float16$"),
+        ({"dtype": int}, TypeError, r"^dtype: expected float32.*got int"),
         ({"dtype": "single precision"}, TypeError, r"^dtype: .*got 'single precision'$"),
         ({"dtype": "float64"}, ValueError, r"^dtype: float64 needs .*jax_enable_x64"),
         ({"key": None}, TypeError, r"^key: .*got None"),
@@ -267,8 +267,8 @@ def test_deeper_is_nearer_to_the_identity():
 @pytest.mark.parametrize(
     ("depth", "error", "message"),
     [
-        (0, ValueError, r"^depth: wanted at least 1, got 0$"),
-        (2.0, TypeError, r"^depth: wanted an integer, got 2\.0$"),
+        (0, ValueError, r"^depth: expected at least 1, got 0$"),
+        (2.0, TypeError, r"^depth: expected an integer, got 2\.0$"),
     ],
 )
 def test_critical_point_says_what_it_wanted(depth, error, message):

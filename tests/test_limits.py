@@ -49,7 +49,7 @@ def separable(inputs, positive):
     ).success
 
 
-def labelled_by_a_network(seed, hidden, inputs):
+def labeled_by_a_network(seed, hidden, inputs):
     """Points that a random 2-h-1 network labels, and so is right on: half of them each way."""
     random = np.random.default_rng(seed)
     steepness = np.exp(random.uniform(-1, 3, (hidden, 1)))
@@ -85,7 +85,7 @@ class TestTwoUnitsFail:
     @pytest.mark.parametrize("seed", range(25))
     def test_never_on_what_two_units_are_right_on(self, seed):
         inputs = np.random.default_rng(seed).normal(size=(150, 2))
-        assert limits.two_units_fail(labelled_by_a_network(seed, 2, inputs)) is None
+        assert limits.two_units_fail(labeled_by_a_network(seed, 2, inputs)) is None
 
     def test_nor_on_the_moons(self):
         assert limits.two_units_fail(limits.moons()) is None
@@ -94,13 +94,13 @@ class TestTwoUnitsFail:
         circles = limits.circles()
         cones = limits.two_units_fail(circles)
         first, *rest = cones
-        backwards = first._replace(samples=first.samples[::-1])
+        backward = first._replace(samples=first.samples[::-1])
         fewer = first._replace(samples=first.samples[:4])
         twice = first._replace(samples=(*first.samples[:1], *first.samples[:4]))
         behind = first._replace(place=first.place - 10)
         ahead = first._replace(place=first.place + 10)
         turned = first._replace(normal=(-first.normal[0], -first.normal[1]), place=-first.place)
-        for spoilt in (backwards, fewer, twice, behind, ahead, turned):
+        for spoilt in (backward, fewer, twice, behind, ahead, turned):
             assert not limits.verify_cones([spoilt, *rest], circles)
         assert not limits.verify_cones(cones[1:], circles)
         assert not limits.verify_cones([], circles)
@@ -165,7 +165,7 @@ class TestBound:
     def test_never_excludes_a_network_that_exists(self, hidden, seed):
         places = np.linspace(-3, 3, 60)
         on_lines = [np.stack([places, slope * places], axis=1) for slope in (0, 1, -2)]
-        points = labelled_by_a_network(seed, hidden, np.concatenate(on_lines).round(4))
+        points = labeled_by_a_network(seed, hidden, np.concatenate(on_lines).round(4))
         assert limits.bound(points).hidden <= hidden
 
     def test_of_the_article_is_exact(self):
@@ -420,9 +420,9 @@ class TestResult:
     @pytest.mark.parametrize(
         ("change", "words"),
         [
-            ({"data": ("XOR", "rings")}, "data: wanted some of XOR.*rings"),
-            ({"epochs": 601}, "epochs: wanted a multiple of the 6 snapshots, got 601"),
-            ({"seeds": 0}, "seeds: wanted at least 1, got 0"),
+            ({"data": ("XOR", "rings")}, "data: expected some of XOR.*rings"),
+            ({"epochs": 601}, "epochs: expected a multiple of the 6 snapshots, got 601"),
+            ({"seeds": 0}, "seeds: expected at least 1, got 0"),
         ],
     )
     def test_refuses_what_it_cannot_do(self, change, words):
@@ -432,5 +432,5 @@ class TestResult:
     def test_refuses_results_that_are_none(self, tmp_path):
         path = tmp_path / "r.json"
         path.write_text("{}", encoding="utf-8")
-        with pytest.raises(ValueError, match="results: wanted what this experiment keeps"):
+        with pytest.raises(ValueError, match="results: expected what this experiment keeps"):
             limits.run(dataclasses.replace(TINY, results=path))

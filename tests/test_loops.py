@@ -502,22 +502,22 @@ def wider():
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        (lambda: {"params": wider()}, ValueError, r"^params\[0\]\.weight: wanted \(5, 3\) float32, .* has \(4, 3\) float32"),
-        (lambda: {"params": deeper()}, ValueError, r"^params\[1\]\.weight: wanted \(4, 4\) float32, .* has \(1, 4\) float32"),
-        (lambda: {"optimizer": optax.adam(0.1)}, ValueError, r"^opt_state\[0\]\.count: wanted \(\) int32, .* no such leaf"),
-        (lambda: {"optimizer": optax.sgd(0.1)}, ValueError, r"^opt_state\[0\]\.trace\S+: wanted no such leaf"),
-        (lambda: {"ema_decay": 0.9}, ValueError, r"^average\.\S+: wanted .* no such leaf"),
-        (lambda: {"validation": VALIDATION}, ValueError, r"^best\.\S+: wanted .* no such leaf"),
-        (lambda: {"seed": 1}, ValueError, r"^key: wanted that of the run that .* has a checkpoint of, \[0, 0\], got \[0, 1\]$"),
-        (lambda: {"every": 0}, ValueError, r"^every: wanted at least 1, got 0$"),
-        (lambda: {"every": 1.5}, TypeError, r"^every: wanted an integer, got 1\.5$"),
-        (lambda: {"save_every": 0}, ValueError, r"^save_every: wanted at least 1, got 0$"),
-        (lambda: {"save_every": "2"}, TypeError, r"^save_every: wanted an integer, got '2'$"),
-        (lambda: {"epochs": -1}, ValueError, r"^epochs: wanted at least 0, got -1$"),
-        (lambda: {"epochs": True}, TypeError, r"^epochs: wanted an integer, got True$"),
+        (lambda: {"params": wider()}, ValueError, r"^params\[0\]\.weight: expected \(5, 3\) float32, .* has \(4, 3\) float32"),
+        (lambda: {"params": deeper()}, ValueError, r"^params\[1\]\.weight: expected \(4, 4\) float32, .* has \(1, 4\) float32"),
+        (lambda: {"optimizer": optax.adam(0.1)}, ValueError, r"^opt_state\[0\]\.count: expected \(\) int32, .* no such leaf"),
+        (lambda: {"optimizer": optax.sgd(0.1)}, ValueError, r"^opt_state\[0\]\.trace\S+: expected no such leaf"),
+        (lambda: {"ema_decay": 0.9}, ValueError, r"^average\.\S+: expected .* no such leaf"),
+        (lambda: {"validation": VALIDATION}, ValueError, r"^best\.\S+: expected .* no such leaf"),
+        (lambda: {"seed": 1}, ValueError, r"^key: expected that of the run that .* has a checkpoint of, \[0, 0\], got \[0, 1\]$"),
+        (lambda: {"every": 0}, ValueError, r"^every: expected at least 1, got 0$"),
+        (lambda: {"every": 1.5}, TypeError, r"^every: expected an integer, got 1\.5$"),
+        (lambda: {"save_every": 0}, ValueError, r"^save_every: expected at least 1, got 0$"),
+        (lambda: {"save_every": "2"}, TypeError, r"^save_every: expected an integer, got '2'$"),
+        (lambda: {"epochs": -1}, ValueError, r"^epochs: expected at least 0, got -1$"),
+        (lambda: {"epochs": True}, TypeError, r"^epochs: expected an integer, got True$"),
         (lambda: {"dropout": 1.0}, ValueError, r"^dropout"),
         (lambda: {"wrong": 1}, TypeError, "wrong"),
-        (lambda: {"inputs": INPUTS[:, :2]}, ValueError, r"^inputs: wanted shape"),
+        (lambda: {"inputs": INPUTS[:, :2]}, ValueError, r"^inputs: expected shape"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_refused_and_nothing_lost(tmp_path, change, error, message):
@@ -533,7 +533,7 @@ def test_what_does_not_fit_is_refused_and_nothing_lost(tmp_path, change, error, 
 
 def test_no_key_is_refused_as_such(tmp_path):
     for options in ({}, {"checkpoint_path": tmp_path}):
-        with pytest.raises(TypeError, match=r"^key: wanted a JAX random key, .*got 0$"):
+        with pytest.raises(TypeError, match=r"^key: expected a JAX random key, .*got 0$"):
             ls.fit_with_callbacks(
                 0, PARAMS, INPUTS, TARGETS, optimizer=MOMENTUM, epochs=1, **options
             )

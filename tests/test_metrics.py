@@ -125,21 +125,21 @@ def test_weights_have_any_real_dtype():
 
 GOOD, LABELS = np.eye(3, dtype=np.float32), np.array([0, 1, 2])
 FAULTS = [
-    (GOOD[0], LABELS, ValueError, r"^logits: wanted shape \(samples, outputs\), got \(3,\)"),
-    (GOOD[None], LABELS, ValueError, r"^logits: wanted .*got \(1, 3, 3\)"),
-    (GOOD[:0], LABELS[:0], ValueError, r"^logits: wanted .*got \(0, 3\)"),
-    (GOOD[:, :0], LABELS, ValueError, r"^logits: wanted .*got \(3, 0\)"),
-    (GOOD * np.nan, LABELS, ValueError, r"^logits: wanted finite values, got 9 .*of 9"),
+    (GOOD[0], LABELS, ValueError, r"^logits: expected shape \(samples, outputs\), got \(3,\)"),
+    (GOOD[None], LABELS, ValueError, r"^logits: expected .*got \(1, 3, 3\)"),
+    (GOOD[:0], LABELS[:0], ValueError, r"^logits: expected .*got \(0, 3\)"),
+    (GOOD[:, :0], LABELS, ValueError, r"^logits: expected .*got \(3, 0\)"),
+    (GOOD * np.nan, LABELS, ValueError, r"^logits: expected finite values, got 9 .*of 9"),
     (GOOD.astype(complex), LABELS, TypeError, r"^logits: .*real numbers, got dtype complex128"),
     (None, LABELS, TypeError, r"^logits: .*got dtype object"),
-    (GOOD, LABELS[:2], ValueError, r"^targets: wanted shape \(3,\) or \(3, 3\), got \(2,\)"),
-    (GOOD, GOOD[:, :2], ValueError, r"^targets: wanted shape \(3,\) or \(3, 3\), got \(3, 2\)"),
+    (GOOD, LABELS[:2], ValueError, r"^targets: expected shape \(3,\) or \(3, 3\), got \(2,\)"),
+    (GOOD, GOOD[:, :2], ValueError, r"^targets: expected shape \(3,\) or \(3, 3\), got \(3, 2\)"),
     (GOOD, LABELS + 1, ValueError, r"^targets: .*from 0 to 2, got 1 to 3"),
     (GOOD, LABELS - 1, ValueError, r"^targets: .*from 0 to 2, got -1 to 1"),
     (GOOD[:, :1], LABELS, ValueError, r"^targets: .*from 0 to 1, got 0 to 2"),
     (GOOD, LABELS + 2**32, ValueError, r"^targets: .*got .*42949672"),
     (GOOD, LABELS.astype(float), TypeError, r"^targets: .*integer classes, got dtype float"),
-    (GOOD, GOOD * np.nan, ValueError, r"^targets: wanted finite values, got 9 .*of 9"),
+    (GOOD, GOOD * np.nan, ValueError, r"^targets: expected finite values, got 9 .*of 9"),
     (GOOD, ["a", "b", "c"], TypeError, r"^targets: .*got dtype <U1"),
 ]
 
@@ -155,9 +155,9 @@ def test_say_what_they_wanted(measure, logits, targets, error, message):
 @pytest.mark.parametrize(
     ("weights", "error", "message"),
     [
-        (np.ones(2), ValueError, r"^weights: wanted shape \(3,\), got \(2,\)"),
+        (np.ones(2), ValueError, r"^weights: expected shape \(3,\), got \(2,\)"),
         (np.array([1.0, -0.5, 1.0]), ValueError, r"^weights: .*at least 0, got -0\.5"),
-        (np.array([1.0, np.nan, 1.0]), ValueError, r"^weights: wanted finite.*got 1 .*of 3"),
+        (np.array([1.0, np.nan, 1.0]), ValueError, r"^weights: expected finite.*got 1 .*of 3"),
         (np.zeros(3), ValueError, r"^weights: .*above 0, got zeros"),
         (["a", "b", "c"], TypeError, r"^weights: .*got dtype <U1"),
     ],

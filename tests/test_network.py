@@ -194,26 +194,26 @@ ONE = ls.Layer(jnp.ones((1, 2)), jnp.ones(1))
 @pytest.mark.parametrize(
     ("params", "x", "error", "message"),
     [
-        (ARTICLE, jnp.ones(3), ValueError, r"^x: wanted shape \(2,\), got \(3,\)"),
-        (ARTICLE, jnp.ones((4, 2)), ValueError, r"^x: wanted shape \(2,\), got \(4, 2\).*jax\.vmap"),
-        (ARTICLE, jnp.ones(()), ValueError, r"^x: wanted shape \(2,\), got \(\)"),
-        (ARTICLE, [], ValueError, r"^x: wanted shape \(2,\), got \(0,\)"),
-        (ARTICLE, [[1.0], [1.0, 2.0]], ValueError, r"^x: wanted an array of numbers, got "),
-        (ARTICLE, [1.0, float("nan")], ValueError, r"^x: wanted finite values, got 1 .* of 2$"),
-        (ARTICLE, [float("inf"), 0.0], ValueError, r"^x: wanted finite values, got 1 .* of 2$"),
-        (ARTICLE, np.array([-1e300, 0.0]), ValueError, r"^x: wanted finite values, got 1 .* of 2$"),
+        (ARTICLE, jnp.ones(3), ValueError, r"^x: expected shape \(2,\), got \(3,\)"),
+        (ARTICLE, jnp.ones((4, 2)), ValueError, r"^x: expected shape \(2,\), got \(4, 2\).*jax\.vmap"),
+        (ARTICLE, jnp.ones(()), ValueError, r"^x: expected shape \(2,\), got \(\)"),
+        (ARTICLE, [], ValueError, r"^x: expected shape \(2,\), got \(0,\)"),
+        (ARTICLE, [[1.0], [1.0, 2.0]], ValueError, r"^x: expected an array of numbers, got "),
+        (ARTICLE, [1.0, float("nan")], ValueError, r"^x: expected finite values, got 1 .* of 2$"),
+        (ARTICLE, [float("inf"), 0.0], ValueError, r"^x: expected finite values, got 1 .* of 2$"),
+        (ARTICLE, np.array([-1e300, 0.0]), ValueError, r"^x: expected finite values, got 1 .* of 2$"),
         (ARTICLE, np.array([2**40, 0]), ValueError, r"^x: .*got .*1099511627776"),
-        (ARTICLE, "ab", TypeError, r"^x: wanted .*numbers, got dtype <U2"),
-        (ARTICLE, [1, 2j], TypeError, r"^x: wanted .*real numbers, got dtype complex"),
-        (ARTICLE, jnp.array([1, 2j]), TypeError, r"^x: wanted .*real numbers, got dtype complex64"),
-        (ARTICLE, None, TypeError, r"^x: wanted .*numbers, got dtype object"),
-        (ARTICLE, np.zeros(2, "m8[s]"), TypeError, r"^x: wanted .*numbers, got dtype timedelta64"),
-        (ARTICLE, jax.random.split(jax.random.key(0)), TypeError, r"^x: wanted .*numbers, got .*key"),
-        ((), jnp.ones(2), ValueError, r"^params: wanted at least one Layer, got none"),
-        (ONE, jnp.ones(2), TypeError, r"^params: wanted a tuple of Layer, got Layer"),
-        (None, jnp.ones(2), TypeError, r"^params: wanted a tuple of Layer, got NoneType"),
-        ({"a": ONE}, jnp.ones(2), TypeError, r"^params: wanted a tuple of Layer, got dict"),
-        ((ONE, (1, 2)), jnp.ones(2), TypeError, r"^params\[1\]: wanted a Layer, got tuple"),
+        (ARTICLE, "ab", TypeError, r"^x: expected .*numbers, got dtype <U2"),
+        (ARTICLE, [1, 2j], TypeError, r"^x: expected .*real numbers, got dtype complex"),
+        (ARTICLE, jnp.array([1, 2j]), TypeError, r"^x: expected .*real numbers, got dtype complex64"),
+        (ARTICLE, None, TypeError, r"^x: expected .*numbers, got dtype object"),
+        (ARTICLE, np.zeros(2, "m8[s]"), TypeError, r"^x: expected .*numbers, got dtype timedelta64"),
+        (ARTICLE, jax.random.split(jax.random.key(0)), TypeError, r"^x: expected .*numbers, got .*key"),
+        ((), jnp.ones(2), ValueError, r"^params: expected at least one Layer, got none"),
+        (ONE, jnp.ones(2), TypeError, r"^params: expected a tuple of Layer, got Layer"),
+        (None, jnp.ones(2), TypeError, r"^params: expected a tuple of Layer, got NoneType"),
+        ({"a": ONE}, jnp.ones(2), TypeError, r"^params: expected a tuple of Layer, got dict"),
+        ((ONE, (1, 2)), jnp.ones(2), TypeError, r"^params\[1\]: expected a Layer, got tuple"),
         ((ONE, ONE), jnp.ones(2), ValueError, r"^params\[1\]: takes 2 .*before gives 1"),
         ((ls.Layer(jnp.ones((2, 2)), jnp.ones(1)),), jnp.ones(2), ValueError, r"^params\[0\]: .*got weight \(2, 2\) and bias \(1,\)"),
         ((ls.Layer(jnp.ones((3, 1, 2)), jnp.ones((3, 1))),), jnp.ones(2), ValueError, r"^params\[0\]: .*square.*\(3, 1, 2\)"),
@@ -231,5 +231,5 @@ def test_says_what_it_wanted(function, params, x, error, message):
 
 
 def test_shapes_are_checked_inside_a_trace_too():
-    with pytest.raises(ValueError, match=r"^x: wanted shape \(2,\), got \(3,\)"):
+    with pytest.raises(ValueError, match=r"^x: expected shape \(2,\), got \(3,\)"):
         jax.jit(ls.forward)(ARTICLE, jnp.ones(3))

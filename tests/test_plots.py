@@ -148,8 +148,8 @@ class TestPlanes:
         (axes,) = plots.planes(plots.Plane(XOR, LABELS, units=([[1, 0]], [-0.5]))).axes
         (sides,) = axes.collections
         where = {
-            to_hex(colour): path.vertices[:, 0]
-            for colour, path in zip(sides.get_facecolor(), sides.get_paths(), strict=True)
+            to_hex(color): path.vertices[:, 0]
+            for color, path in zip(sides.get_facecolor(), sides.get_paths(), strict=True)
         }
         assert where[plots.TINTS[1].lower()].min() == pytest.approx(0.5)
         assert where[plots.TINTS[0].lower()].max() == pytest.approx(0.5)
@@ -239,7 +239,7 @@ class TestPrediction:
 
 
 class TestTrainingCurves:
-    def test_rows_are_training_and_test_and_names_keep_their_colour(self):
+    def test_rows_are_training_and_test_and_names_keep_their_color(self):
         loss, error = np.array([[3.0, 2.0, 1.0], [4.0, 3.0, 2.0]]), np.array([9.0, 5.0])
         left, right = plots.training_curves(
             {"loss": {"Adam": loss, "SGD": loss[0]}, "error": {"SGD": error}}, log=["loss"]
@@ -328,37 +328,42 @@ class TestSave:
         np.testing.assert_allclose((width, height), 50 * figure.get_size_inches(), atol=1)
 
     def test_an_unknown_ending_is_refused(self, tmp_path):
-        with pytest.raises(ValueError, match=r"path: wanted an ending of .*'png'.*, got 'a\.txt'"):
+        with pytest.raises(
+            ValueError, match=r"path: expected an ending of .*'png'.*, got 'a\.txt'"
+        ):
             plots.save(FIGURES["points"](), tmp_path / "a.txt")
 
 
 @pytest.mark.parametrize(
     ("draw", "message"),
     [
-        (lambda: plots.planes(), "panels: wanted at least one"),
-        (lambda: plots.planes(plots.Plane(XOR.T, LABELS)), r"points: wanted shape \(n, 2\), got"),
+        (lambda: plots.planes(), "panels: expected at least one"),
+        (lambda: plots.planes(plots.Plane(XOR.T, LABELS)), r"points: expected shape \(n, 2\), got"),
         (lambda: plots.planes(plots.Plane(XOR[:0], LABELS[:0])), "points: wanted"),
-        (lambda: plots.planes(plots.Plane(XOR, LABELS[:3])), r"labels: wanted shape \(4,\)"),
+        (lambda: plots.planes(plots.Plane(XOR, LABELS[:3])), r"labels: expected shape \(4,\)"),
         (lambda: plots.planes(plots.Plane(XOR, LABELS, units=([1, 2], 3))), "units: wanted"),
         (lambda: plots.planes(plots.Plane(XOR, LABELS, units=([[1, 2]], [1, 2]))), "units: wanted"),
         (
             lambda: plots.planes(plots.Plane(XOR, LABELS, outputs=(SIDE, SIDE[1:], np.eye(21)))),
-            r"outputs: wanted shape \(20, 21\), got \(21, 21\)",
+            r"outputs: expected shape \(20, 21\), got \(21, 21\)",
         ),
         (
             lambda: plots.planes(plots.Plane(XOR, LABELS, annotations="abc")),
-            "annotations: wanted 4",
+            "annotations: expected 4",
         ),
-        (lambda: plots.network(ARTICLE, ACTIVATIONS[1:]), "activations: wanted 4, .* got 3"),
-        (lambda: plots.network(ARTICLE[:1], [[1, 2], [1]]), r"params\[0\].weight: wanted .*\(1, 2"),
+        (lambda: plots.network(ARTICLE, ACTIVATIONS[1:]), "activations: expected 4, .* got 3"),
+        (
+            lambda: plots.network(ARTICLE[:1], [[1, 2], [1]]),
+            r"params\[0\].weight: expected .*\(1, 2",
+        ),
         (lambda: plots.network([(np.eye(2), [1])], [[1, 2], [1, 2]]), r"params\[0\].bias: wanted"),
         (lambda: plots.network(ARTICLE[:1], [[1, 2], [[1, 2]]]), r"activations\[1\]: wanted"),
         (lambda: plots.prediction(np.eye(4)[0], [1], [1], 0), "image: wanted"),
         (lambda: plots.prediction(np.eye(4), [[1]], [1], 0), "outputs: wanted"),
-        (lambda: plots.prediction(np.eye(4), [1, 2], [1], 0), r"target: wanted shape \(2,\)"),
+        (lambda: plots.prediction(np.eye(4), [1, 2], [1], 0), r"target: expected shape \(2,\)"),
         (
             lambda: plots.prediction(np.eye(4), [1, 2], [1, 2], 0, classes="abc"),
-            "classes: wanted 2 names, got 3",
+            "classes: expected 2 names, got 3",
         ),
         (lambda: plots.training_curves({}), "runs: wanted"),
         (lambda: plots.training_curves({"loss": {}}), "runs: wanted"),
@@ -366,11 +371,11 @@ class TestSave:
         (lambda: plots.training_curves({"a": {"b": 1.0}}), r"runs\['a'\]\['b'\]: wanted"),
         (lambda: plots.training_curves({"a": {"b": []}}), r"runs\['a'\]\['b'\]: wanted"),
         (lambda: plots.confusion_matrix(np.ones((2, 3))), r"counts: .*\(classes, classes\), got"),
-        (lambda: plots.confusion_matrix(np.eye(2), classes=["a"]), "classes: wanted 2 names"),
+        (lambda: plots.confusion_matrix(np.eye(2), classes=["a"]), "classes: expected 2 names"),
         (lambda: plots.image_grid(np.eye(4), ["a"]), "images: wanted"),
         (lambda: plots.image_grid(np.ones((0, 4, 4)), []), "images: wanted"),
-        (lambda: plots.image_grid(np.ones((2, 4, 4)), ["a"]), "captions: wanted 2, .*, got 1"),
-        (lambda: plots.weight_images(np.ones((2, 15)), (4, 4)), r"weight: wanted .*units, 16\)"),
+        (lambda: plots.image_grid(np.ones((2, 4, 4)), ["a"]), "captions: expected 2, .*, got 1"),
+        (lambda: plots.weight_images(np.ones((2, 15)), (4, 4)), r"weight: expected .*units, 16\)"),
     ],
 )
 def test_what_does_not_fit_is_refused_by_name(draw, message):
@@ -379,7 +384,7 @@ def test_what_does_not_fit_is_refused_by_name(draw, message):
 
 
 def test_labels_that_are_no_classes_are_refused():
-    with pytest.raises(TypeError, match="labels: wanted integer classes, got dtype float64"):
+    with pytest.raises(TypeError, match="labels: expected integer classes, got dtype float64"):
         plots.planes(plots.Plane(XOR, LABELS / 1))
 
 

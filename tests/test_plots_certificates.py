@@ -90,14 +90,14 @@ class TestSeparatorOfTwoFeatures:
         (axes,) = plots.certificate(certificate).axes
         (sides,) = axes.collections
         where = {
-            to_hex(colour).upper(): path.vertices[:, 0]
-            for colour, path in zip(sides.get_facecolor(), sides.get_paths(), strict=True)
+            to_hex(color).upper(): path.vertices[:, 0]
+            for color, path in zip(sides.get_facecolor(), sides.get_paths(), strict=True)
         }
         assert where[plots.TINTS[0]].max() == pytest.approx(1)
         assert where[plots.TINTS[1]].min() == pytest.approx(1)
-        colours = {part.get_label(): part.get_color() for part in axes.lines}
-        assert colours["class 0"] == plots.BLUE
-        assert colours["class 1"] == plots.VERMILLION
+        colors = {part.get_label(): part.get_color() for part in axes.lines}
+        assert colors["class 0"] == plots.BLUE
+        assert colors["class 1"] == plots.VERMILLION
 
     def test_one_class_alone_has_no_line(self):
         alone = Separator(fractions([0, 0]), Fraction(1), Fraction(1), inputs=XOR, labels=[1] * 4)
@@ -119,7 +119,7 @@ class TestSeparatorOfTwoFeatures:
 
 
 class TestCommonPointOfTwoFeatures:
-    def test_xor_is_crossed_at_its_centre(self):
+    def test_xor_is_crossed_at_its_center(self):
         (axes,) = plots.certificate(CROSSED).axes
         np.testing.assert_array_equal(line(axes, "common point"), [[0.5, 0.5]])
         ends = sorted(tuple(part[1]) for part in lines(axes))
@@ -267,31 +267,31 @@ class TestData:
     @pytest.mark.parametrize(
         ("draw", "error", "message"),
         [
-            (lambda: plots.certificate("a proof"), TypeError, "certificate: wanted .*, got str"),
+            (lambda: plots.certificate("a proof"), TypeError, "certificate: expected .*, got str"),
             (
                 lambda: plots.certificate(CROSSED, XOR),
                 ValueError,
-                "inputs, labels: wanted both or neither",
+                "inputs, labels: expected both or neither",
             ),
             (
                 lambda: plots.certificate(CROSSED, XOR[:, :1], LABELS),
                 ValueError,
-                r"inputs: wanted shape \(n, 2\), got \(4, 1\)",
+                r"inputs: expected shape \(n, 2\), got \(4, 1\)",
             ),
             (
                 lambda: plots.certificate(CROSSED, XOR, [0, 1, 1, 1]),
                 ValueError,
-                "labels: wanted 2 positive samples, as the certificate has, got 3",
+                "labels: expected 2 positive samples, as the certificate has, got 3",
             ),
             (
                 lambda: plots.certificate(CROSSED, XOR[1:], LABELS[1:]),
                 ValueError,
-                "labels: wanted 2 other samples, as the certificate has, got 1",
+                "labels: expected 2 other samples, as the certificate has, got 1",
             ),
             (
                 lambda: plots.certificate(mixed(), image_shape=(2, 2)),
                 ValueError,
-                r"image_shape: wanted 6 pixels, got \(2, 2\)",
+                r"image_shape: expected 6 pixels, got \(2, 2\)",
             ),
         ],
     )

@@ -156,18 +156,22 @@ class TestPage:
     @pytest.mark.parametrize(
         ("change", "error", "message"),
         [
-            ({"frames": []}, ValueError, "frames: wanted the params of at least one frame"),
+            ({"frames": []}, ValueError, "frames: expected the params of at least one frame"),
             ({"frames": [1]}, TypeError, r"frames\[0\]"),
-            ({"frames": frames((3, 1))}, ValueError, r"frames\[0\]: wanted a network of 2 inputs"),
+            (
+                {"frames": frames((3, 1))},
+                ValueError,
+                r"frames\[0\]: expected a network of 2 inputs",
+            ),
             (
                 {"frames": [*frames((2, 2, 1), 1), *frames((2, 3, 1), 1)]},
                 ValueError,
-                r"frames\[0\]: wanted weights",
+                r"frames\[0\]: expected weights",
             ),
-            ({"captions": ["one"]}, ValueError, "captions: wanted 3, one a frame, got 1"),
+            ({"captions": ["one"]}, ValueError, "captions: expected 3, one a frame, got 1"),
             ({"layers": [3]}, ValueError, r"layers\[0\]"),
             ({"cells": 0}, ValueError, "cells"),
-            ({"frames_per_second": 0}, ValueError, "frames_per_second: wanted more than 0"),
+            ({"frames_per_second": 0}, ValueError, "frames_per_second: expected more than 0"),
             ({"labels": [0, 1]}, ValueError, "labels"),
             ({"inputs": XOR[:, :1]}, ValueError, "inputs"),
         ],
@@ -248,7 +252,7 @@ def seen(tmp_path_factory):
     return json.loads(html.unescape(text)), read(path)
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="wanted Chromium, got none on the path")
+@pytest.mark.skipif(CHROMIUM is None, reason="expected Chromium, got none on the path")
 class TestBrowser:
     def test_it_opens_at_the_frame_that_the_address_names(self, seen):
         shown, film = seen

@@ -101,8 +101,8 @@ class TestDecisionRegions:
         winners = oracle(params, grid)[-1].argmax(axis=1).reshape(50, 50)
         assert len(np.unique(winners)) > 1
         np.testing.assert_array_equal(image.get_array(), winners)
-        colours = image.cmap(image.norm(np.arange(2)))
-        assert [to_hex(colour).upper() for colour in colours] == list(plots.TINTS)
+        colors = image.cmap(image.norm(np.arange(2)))
+        assert [to_hex(color).upper() for color in colors] == list(plots.TINTS)
 
     def test_several_outputs_are_parted_where_two_are_largest(self):
         params = network(2, 8, 3)
@@ -115,14 +115,14 @@ class TestDecisionRegions:
                 np.testing.assert_allclose(outputs[:, -1], outputs[:, -2], atol=1e-2)
 
     @pytest.mark.parametrize("outputs", [1, 2])
-    def test_samples_are_drawn_by_class_in_colour_and_marker(self, outputs):
+    def test_samples_are_drawn_by_class_in_color_and_marker(self, outputs):
         axes = plots.decision_regions(network(2, 3, outputs), XOR, LABELS).axes[0]
         np.testing.assert_array_equal(drawn(axes, LABELS), by_class(XOR, LABELS))
         zeros, ones = axes.lines
         assert (zeros.get_color(), ones.get_color()) == (plots.BLUE, plots.VERMILLION)
         assert zeros.get_marker() != ones.get_marker()
 
-    def test_a_single_class_keeps_its_colour(self):
+    def test_a_single_class_keeps_its_color(self):
         axes = plots.decision_regions(SOLVES, XOR[1:3], LABELS[1:3]).axes[0]
         assert {line.get_color() for line in axes.lines if len(line.get_xdata())} == {
             plots.VERMILLION
@@ -140,7 +140,7 @@ class TestDecisionRegions:
         assert not few.get_rasterized()
         assert many.get_markersize() < few.get_markersize() / 2
 
-    def test_classes_that_share_a_colour_differ_in_marker(self):
+    def test_classes_that_share_a_color_differ_in_marker(self):
         labels = np.arange(14)
         axes = plots.decision_regions(network(2, 14), cloud(14)[0], labels).axes[0]
         looks = {(line.get_color(), line.get_marker()) for line in axes.lines}
@@ -377,19 +377,19 @@ def unlike(**changes):
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
-        ({"params": SOLVES[0]}, TypeError, "params: wanted a tuple of Layer"),
+        ({"params": SOLVES[0]}, TypeError, "params: expected a tuple of Layer"),
         (
             {"params": (ls.Layer(jnp.full((1, 2), jnp.nan), jnp.zeros(1)),)},
             ValueError,
-            r"params\[0\].weight: wanted finite",
+            r"params\[0\].weight: expected finite",
         ),
-        ({"inputs": XOR[:, :1]}, ValueError, r"inputs: wanted shape \(n, 2\), got \(4, 1\)"),
-        ({"inputs": XOR[:0], "labels": LABELS[:0]}, ValueError, "inputs: wanted shape"),
-        ({"inputs": np.full((4, 2), np.inf)}, ValueError, "inputs: wanted finite"),
-        ({"inputs": [["a", "b"]] * 4}, TypeError, "inputs: wanted an array of real numbers"),
-        ({"labels": LABELS[:3]}, ValueError, r"labels: wanted shape \(4,\), got \(3,\)"),
-        ({"labels": np.full(4, np.nan)}, ValueError, "labels: wanted finite"),
-        ({"labels": [None] * 4}, TypeError, "labels: wanted classes"),
+        ({"inputs": XOR[:, :1]}, ValueError, r"inputs: expected shape \(n, 2\), got \(4, 1\)"),
+        ({"inputs": XOR[:0], "labels": LABELS[:0]}, ValueError, "inputs: expected shape"),
+        ({"inputs": np.full((4, 2), np.inf)}, ValueError, "inputs: expected finite"),
+        ({"inputs": [["a", "b"]] * 4}, TypeError, "inputs: expected an array of real numbers"),
+        ({"labels": LABELS[:3]}, ValueError, r"labels: expected shape \(4,\), got \(3,\)"),
+        ({"labels": np.full(4, np.nan)}, ValueError, "labels: expected finite"),
+        ({"labels": [None] * 4}, TypeError, "labels: expected classes"),
     ],
 )
 def test_what_does_not_fit_is_refused_by_name(draw, changes, error, message):
@@ -403,86 +403,86 @@ def test_what_does_not_fit_is_refused_by_name(draw, changes, error, message):
         (
             lambda: plots.decision_regions(network(3, 1), np.ones((4, 3)), LABELS),
             ValueError,
-            "params: wanted a network of 2 inputs, got one of 3",
+            "params: expected a network of 2 inputs, got one of 3",
         ),
         (
             lambda: plots.warped_grid(network(3, 1), np.ones((4, 3)), LABELS),
             ValueError,
-            "params: wanted a network of 2 inputs, got one of 3",
+            "params: expected a network of 2 inputs, got one of 3",
         ),
         (
             lambda: plots.decision_regions(SOLVES, XOR, [0, 1, 2, 3]),
             ValueError,
-            "labels: wanted at most two classes for a network of one output, got 4",
+            "labels: expected at most two classes for a network of one output, got 4",
         ),
         (
             lambda: plots.decision_regions(network(2, 3), XOR, [0, 1, 2, 3]),
             ValueError,
-            "labels: wanted classes from 0 to 2, got 0 to 3",
+            "labels: expected classes from 0 to 2, got 0 to 3",
         ),
         (
             lambda: plots.decision_regions(network(2, 3), XOR, list("abca")),
             TypeError,
-            "labels: wanted integer classes for a network of 3 outputs",
+            "labels: expected integer classes for a network of 3 outputs",
         ),
         (
             lambda: plots.decision_regions(SOLVES, XOR, LABELS, resolution=1),
             ValueError,
-            "resolution: wanted at least 2",
+            "resolution: expected at least 2",
         ),
         (
             lambda: plots.hidden_space(SOLVES, XOR, LABELS, layer=3),
             ValueError,
-            "layer: wanted 0 to 2, got 3",
+            "layer: expected 0 to 2, got 3",
         ),
         (
             lambda: plots.hidden_space(SOLVES, XOR, LABELS, layer=1.0),
             TypeError,
-            "layer: wanted an integer",
+            "layer: expected an integer",
         ),
         (
             lambda: plots.hidden_space(SOLVES, XOR, LABELS, layer=1, certificate="line"),
             TypeError,
-            "certificate: wanted a Separator or a CommonPoint, got str",
+            "certificate: expected a Separator or a CommonPoint, got str",
         ),
         (
             lambda: plots.hidden_space(
                 SOLVES, XOR, LABELS, layer=1, certificate=ls.certify(XOR, [0, 1, 2, 3])
             ),
             TypeError,
-            r"certificate: wanted .*, got ClassCertificates \(take one of its pairs",
+            r"certificate: expected .*, got ClassCertificates \(take one of its pairs",
         ),
         (
             lambda: plots.hidden_space(
                 SOLVES, XOR, LABELS, layer=2, certificate=separator([1, 0], 0, 1)
             ),
             ValueError,
-            "certificate: wanted one in 1 dimensions, got one in 2",
+            "certificate: expected one in 1 dimensions, got one in 2",
         ),
         (
             lambda: plots.warped_grid(SOLVES, XOR, LABELS, certificates=[None]),
             ValueError,
-            "certificates: wanted 3, .* got 1",
+            "certificates: expected 3, .* got 1",
         ),
         (
             lambda: plots.warped_grid(SOLVES, XOR, LABELS, certificates=[None, "line", None]),
             TypeError,
-            r"certificates\[1\]: wanted a Separator",
+            r"certificates\[1\]: expected a Separator",
         ),
         (
             lambda: plots.warped_grid(SOLVES, XOR, LABELS, layers=[]),
             ValueError,
-            "layers: wanted at least one",
+            "layers: expected at least one",
         ),
         (
             lambda: plots.warped_grid(SOLVES, XOR, LABELS, layers=[0, 3]),
             ValueError,
-            r"layers\[1\]: wanted 0 to 2, got 3",
+            r"layers\[1\]: expected 0 to 2, got 3",
         ),
         (
             lambda: plots.warped_grid(SOLVES, XOR, LABELS, cells=0),
             ValueError,
-            "cells: wanted at least 1",
+            "cells: expected at least 1",
         ),
     ],
 )

@@ -205,7 +205,7 @@ def test_a_line_is_enough_or_none_is():
 
 
 def test_errors_name_the_argument():
-    with pytest.raises(ValueError, match=r"^x: wanted shape \(2,\), got \(3,\)"):
+    with pytest.raises(ValueError, match=r"^x: expected shape \(2,\), got \(3,\)"):
         ls.forward(ARTICLE, jnp.ones(3))
     with pytest.raises(ValueError, match=r"^inputs: .*got 1 NaN or ±inf"):
         ls.summed_loss(ARTICLE, np.array([[0.0, np.nan]]), np.ones((1, 2)))

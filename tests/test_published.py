@@ -149,13 +149,13 @@ def test_a_row_that_has_not_run_or_not_ended_says_so(monkeypatch):
 def test_what_is_no_json_is_refused_and_kept(tmp_path):
     path = tmp_path / "published.json"
     path.write_text('{"usps": ')
-    with pytest.raises(ValueError, match=r"^results: wanted JSON in .*published\.json"):
+    with pytest.raises(ValueError, match=r"^results: expected JSON in .*published\.json"):
         published.Book(path)
     assert path.read_text() == '{"usps": '
 
 
 def test_an_unknown_row_is_refused_with_the_known_ones(config):
-    with pytest.raises(SystemExit, match=r"^rows: wanted some of mnist, .*got letters"):
+    with pytest.raises(SystemExit, match=r"^rows: expected some of mnist, .*got letters"):
         published.main(["--rows", "letters", "--results", str(config.results)])
     assert not config.results.exists()
 

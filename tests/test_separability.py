@@ -214,7 +214,7 @@ class TestAgainstBruteForce:
 
 
 class TestWorkedByHand:
-    def test_xor_is_mixed_at_its_centre(self):
+    def test_xor_is_mixed_at_its_center(self):
         found = certify(XOR, [0, 1, 1, 0])
         assert found == CommonPoint((HALF, HALF), (HALF, HALF), (HALF, HALF))
         assert found.verify()
@@ -276,7 +276,7 @@ class TestWorkedByHand:
         assert isinstance(certify(np.float32([[0.1 + 0.2], [0.3]]), [1, 0]), CommonPoint)
 
     @pytest.mark.parametrize("start", [1.0, 1e-300, 5e-324, -1e300, 2.0**52])
-    def test_neighbouring_floats_are_apart(self, start):
+    def test_neighboring_floats_are_apart(self, start):
         after = math.nextafter(start, math.inf)
         found = certify([[start, 3.0], [after, 3.0]], [0, 1])
         assert found.margin == (Fraction(after) - Fraction(start)) / 2
@@ -285,7 +285,7 @@ class TestWorkedByHand:
     @pytest.mark.parametrize(
         ("low", "dtype"), [(2**53, np.int64), (-(2**63), np.int64), (2**64 - 2, np.uint64)]
     )
-    def test_neighbouring_integers_beyond_floats_are_apart(self, low, dtype):
+    def test_neighboring_integers_beyond_floats_are_apart(self, low, dtype):
         found = certify(np.array([[low], [low + 1]], dtype), [0, 1])
         assert found.margin == HALF
         assert found.verify()
@@ -480,9 +480,9 @@ class TestMoreClasses:
 
     def test_the_classifier_makes_no_error(self):
         rng = np.random.default_rng(1)
-        centres = rng.normal(size=(4, 3)) * 6
+        centers = rng.normal(size=(4, 3)) * 6
         labels = rng.integers(0, 4, 80)
-        inputs = centres[labels] + rng.normal(size=(80, 3))
+        inputs = centers[labels] + rng.normal(size=(80, 3))
         best = certify(inputs, labels).multinomial
         scores = inputs @ np.array(best.weight, float).T + np.array(best.bias, float)
         assert (scores.argmax(axis=1) == labels).all()
@@ -626,9 +626,9 @@ class TestVerify:
         bare = certificate_from_json(found.to_json())
         with pytest.raises(ValueError, match="a certificate read from its text has no data"):
             bare.verify()
-        with pytest.raises(ValueError, match="inputs, labels: wanted both or neither"):
+        with pytest.raises(ValueError, match="inputs, labels: expected both or neither"):
             bare.verify(XOR)
-        with pytest.raises(ValueError, match="inputs: wanted finite values, got 1 NaN"):
+        with pytest.raises(ValueError, match="inputs: expected finite values, got 1 NaN"):
             bare.verify([[0, 0], [0, 1], [1, 0], [1, math.nan]], [0, 1, 1, 0])
 
 
@@ -664,7 +664,7 @@ class TestText:
     )
     def test_what_makes_no_sense_is_refused(self, change):
         content = json.loads(certify(XOR, [0, 1, 1, 0]).to_json())
-        with pytest.raises(ValueError, match="text: wanted a certificate as to_json writes it"):
+        with pytest.raises(ValueError, match="text: expected a certificate as to_json writes it"):
             certificate_from_json(json.dumps(content | change))
 
     @pytest.mark.parametrize(
@@ -685,7 +685,7 @@ class TestText:
                 change = {name: parts["part"]}
             elif value == ["whole"]:
                 change = {name: [parts["whole"]]}
-        with pytest.raises(ValueError, match="text: wanted a certificate"):
+        with pytest.raises(ValueError, match="text: expected a certificate"):
             certificate_from_json(json.dumps(content | change))
 
     @pytest.mark.parametrize(
@@ -695,12 +695,12 @@ class TestText:
         found = certify([[0], [1], [0], [2]], [0, 1, 1, 2]).multinomial
         content = json.loads(found.to_json()) | {"gifts": gifts}
         content["weights"]["length"] = len(gifts)
-        with pytest.raises(ValueError, match="text: wanted a certificate"):
+        with pytest.raises(ValueError, match="text: expected a certificate"):
             certificate_from_json(json.dumps(content))
 
     @pytest.mark.parametrize("text", ["", "[]", "null", "{}", "[" * 100_000, b"\xff", '{"format'])
     def test_other_text_is_refused(self, text):
-        with pytest.raises(ValueError, match="text: wanted a certificate"):
+        with pytest.raises(ValueError, match="text: expected a certificate"):
             certificate_from_json(text)
 
     def test_words_have_digits_where_floats_have_none(self):
@@ -718,7 +718,7 @@ class TestText:
 
 class TestBudget:
     def test_without_an_answer_it_raises(self):
-        with pytest.raises(TimeoutError, match="budget: wanted more seconds"):
+        with pytest.raises(TimeoutError, match="budget: expected more seconds"):
             certify(XOR, [0, 1, 1, 0], budget=1e-9)
 
     def test_weights_that_were_not_proven_say_so(self, monkeypatch):
@@ -821,30 +821,30 @@ class TestErrors:
     @pytest.mark.parametrize(
         ("inputs", "labels", "options", "error", "message"),
         [
-            ([1, 2], [0, 1], {}, ValueError, r"inputs: wanted \(samples, features\).*\(2,\)"),
-            (np.zeros((0, 2)), [], {}, ValueError, r"inputs: wanted .* got shape \(0, 2\)"),
+            ([1, 2], [0, 1], {}, ValueError, r"inputs: expected \(samples, features\).*\(2,\)"),
+            (np.zeros((0, 2)), [], {}, ValueError, r"inputs: expected .* got shape \(0, 2\)"),
             (np.zeros((2, 0)), [0, 1], {}, ValueError, r"inputs: .* got shape \(2, 0\)"),
-            ([[1], [2, 3]], [0, 1], {}, ValueError, "inputs: wanted an array of numbers"),
+            ([[1], [2, 3]], [0, 1], {}, ValueError, "inputs: expected an array of numbers"),
             ([[1.0], [math.inf]], [0, 1], {}, ValueError, "finite values, got 1 NaN or ±inf of 2"),
-            ([[1j]], [0], {}, TypeError, "inputs: wanted real numbers .* complex128"),
-            ([["a"]], [0], {}, TypeError, "inputs: wanted real numbers"),
-            (np.array([[1]], "m8[s]"), [0], {}, TypeError, "inputs: wanted real numbers"),
+            ([[1j]], [0], {}, TypeError, "inputs: expected real numbers .* complex128"),
+            ([["a"]], [0], {}, TypeError, "inputs: expected real numbers"),
+            (np.array([[1]], "m8[s]"), [0], {}, TypeError, "inputs: expected real numbers"),
             (np.ones((1, 1), np.longdouble), [0], {}, TypeError, "at most 64 bits"),
-            ([[1]], [0, 1], {}, ValueError, r"labels: wanted shape \(1,\), one a sample"),
-            ([[1]], [[0]], {}, ValueError, r"labels: wanted shape \(1,\), one a sample"),
-            ([[1]], [math.nan], {}, ValueError, "labels: wanted finite values, got 1 NaN"),
-            ([[1]], [None], {}, TypeError, "labels: wanted numbers or strings, got dtype object"),
-            ([[1], [2]], [0, 1], {"positive": 2}, ValueError, r"positive: wanted one of .*got 2"),
-            ([[1], [2]], [0, 1], {"negative": 0}, ValueError, "negative: wanted a label other"),
+            ([[1]], [0, 1], {}, ValueError, r"labels: expected shape \(1,\), one a sample"),
+            ([[1]], [[0]], {}, ValueError, r"labels: expected shape \(1,\), one a sample"),
+            ([[1]], [math.nan], {}, ValueError, "labels: expected finite values, got 1 NaN"),
+            ([[1]], [None], {}, TypeError, "labels: expected numbers or strings, got dtype object"),
+            ([[1], [2]], [0, 1], {"positive": 2}, ValueError, r"positive: expected one of .*got 2"),
+            ([[1], [2]], [0, 1], {"negative": 0}, ValueError, "negative: expected a label other"),
             (
                 [[1], [2]],
                 [0, 1],
                 {"positive": 1, "negative": 1},
                 ValueError,
-                "negative: wanted a label other than positive's, got 1",
+                "negative: expected a label other than positive's, got 1",
             ),
-            ([[1], [2]], [0, 1], {"budget": 0}, ValueError, "budget: wanted seconds above 0"),
-            ([[1], [2]], [0, 1], {"budget": math.nan}, ValueError, "budget: wanted seconds"),
+            ([[1], [2]], [0, 1], {"budget": 0}, ValueError, "budget: expected seconds above 0"),
+            ([[1], [2]], [0, 1], {"budget": math.nan}, ValueError, "budget: expected seconds"),
         ],
     )
     def test_what_does_not_fit_is_refused_by_name(self, inputs, labels, options, error, message):
@@ -852,9 +852,9 @@ class TestErrors:
             certify(inputs, labels, **options)
 
     def test_a_trace_is_refused(self):
-        with pytest.raises(TypeError, match="inputs: wanted concrete numbers, got the tracer"):
+        with pytest.raises(TypeError, match="inputs: expected concrete numbers, got the tracer"):
             jax.jit(lambda x: certify(x, [0, 1]).margin)(np.zeros((2, 1)))
-        with pytest.raises(TypeError, match="labels: wanted concrete labels, got the tracer"):
+        with pytest.raises(TypeError, match="labels: expected concrete labels, got the tracer"):
             jax.jit(lambda y: certify([[0], [1]], y).margin)(np.zeros(2))
 
     def test_numbers_in_lists_of_objects_are_labels_as_well(self):
@@ -864,5 +864,5 @@ class TestErrors:
     def test_an_untangled_network_must_fit(self):
         with pytest.raises((ValueError, TypeError)):
             untangle(TestUntangle.PARAMS, np.zeros((4, 3)), [0, 1, 1, 0])
-        with pytest.raises(ValueError, match="labels: wanted shape"):
+        with pytest.raises(ValueError, match="labels: expected shape"):
             untangle(TestUntangle.PARAMS, XOR, [0, 1])

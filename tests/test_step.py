@@ -1,4 +1,4 @@
-"""The step's options: optimisers, smoothing, class weights, dropout, averaging, half precision."""
+"""The step's options: optimizers, smoothing, class weights, dropout, averaging, half precision."""
 
 import itertools
 
@@ -132,7 +132,7 @@ def assert_step_of_sgd(result, params, gradient, seen):
     assert_close(given._replace(saturated=0), seen._replace(saturated=0))
 
 
-# Optimisers, by Optax's names, as textbooks have them. Each rule takes the gradients g₁ … gₜ so far
+# Optimizers, by Optax's names, as textbooks have them. Each rule takes the gradients g₁ … gₜ so far
 # to the change θₜ₋₁ − θₜ.
 
 
@@ -262,7 +262,7 @@ def rows_of(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_smoothed_targets_are_moved_towards_equal_shares(x64, kind):
+def test_smoothed_targets_are_moved_toward_equal_shares(x64, kind):
     params, targets, options = KINDS[kind]
     params = to_float64(params)
     state = ls.init_state(params, SGD)

@@ -230,13 +230,13 @@ def test_epochs_may_have_different_numbers_of_batches():
 def test_a_generator_is_one_epoch():
     wanted = train(BATCHES, 1, steps_per_epoch=None)
     assert bits(train(iter(BATCHES), 1, steps_per_epoch=None)) == bits(wanted)
-    with pytest.raises(ls.StreamError, match=r"^batches: wanted at least one, got 0 in this epoch and 3 in all") as caught:  # fmt: skip
+    with pytest.raises(ls.StreamError, match=r"^batches: expected at least one, got 0 in this epoch and 3 in all") as caught:  # fmt: skip
         train(iter(BATCHES), 2, steps_per_epoch=None)
     assert bits(caught.value.result) == bits(wanted)
 
 
 def test_a_list_is_not_gone_through_twice_where_steps_are_counted():
-    with pytest.raises(ls.StreamError, match=r"^batches: wanted at least 2 in each epoch, got 1 in this epoch and 3 in all"):  # fmt: skip
+    with pytest.raises(ls.StreamError, match=r"^batches: expected at least 2 in each epoch, got 1 in this epoch and 3 in all"):  # fmt: skip
         train(BATCHES, 2, steps_per_epoch=2)
 
 
@@ -362,7 +362,7 @@ def test_another_thread_may_train():
 
 def test_an_iterator_that_cannot_be_set_is_refused(tmp_path):
     train(Own(), 2, checkpoint_path=tmp_path)
-    with pytest.raises(TypeError, match=r"^batches: wanted an iterator with set_state, as that of the run to continue, got generator$"):  # fmt: skip
+    with pytest.raises(TypeError, match=r"^batches: expected an iterator with set_state, as that of the run to continue, got generator$"):  # fmt: skip
         train(generator(), 4, checkpoint_path=tmp_path)
     assert ls.checkpoint.versions(tmp_path) == [1, 2]
 
@@ -394,29 +394,29 @@ def giving(*batch):
 
 X, Y = BATCHES[0]
 FAULTS = {
-    "ends": (end, r"wanted at least 3 in each epoch, got {in_epoch} in this epoch and {before} in all before the stream ended"),
+    "ends": (end, r"expected at least 3 in each epoch, got {in_epoch} in this epoch and {before} in all before the stream ended"),
     "cannot be read": (fail, r"(?s)OSError.*the disk is gone"),
-    "width": (giving(X[:, :2], Y), r"^batch {number}, inputs: wanted shape \(samples, 3\), got \(4, 2\)"),
-    "one sample": (giving(X[0], Y), r"^batch {number}, inputs: wanted shape \(samples, 3\), got \(3,\)"),
-    "no sample": (giving(X[:0], Y[:0]), r"^batch {number}, inputs: wanted at least one sample"),
-    "lengths": (giving(X, Y[:3]), r"^batch {number}, targets: wanted shape \(4, 2\), or integer classes of shape \(4,\), got \(3,\)"),
-    "class": (giving(X, Y + 1), r"^batch {number}, targets: wanted integer classes from 0 to 1, got 1 to 2"),
-    "not a number": (giving(X * np.nan, Y), r"^batch {number}, inputs: wanted finite values, got 12 NaN"),
-    "weights": (giving(X, Y, -WEIGHTS[:4]), r"^batch {number}, weights: wanted weights of at least 0"),
-    "no weight": (giving(X, Y, WEIGHTS[:4] * 0), r"^batch {number}, weights: wanted a weight above 0, got zeros alone"),
-    "three weights": (giving(X, Y, WEIGHTS[:3]), r"^batch {number}, weights: wanted shape \(4,\), got \(3,\)"),
-    "not a tuple": (lambda: iter([X]), r"^TypeError: batch {number}: wanted \(inputs, targets\) or \(inputs, targets, weights\), got ndarray"),
-    "nothing": (lambda: iter([None]), r"^TypeError: batch {number}: wanted \(inputs, targets\) or .*, got NoneType"),
-    "a dictionary": (lambda: iter([{"x": X, "y": Y}]), r"^TypeError: batch {number}: wanted .*, got dict"),
-    "one part": (giving(X), r"^TypeError: batch {number}: wanted .*"),
-    "text": (giving(X.astype(str), Y), r"^TypeError: batch {number}, inputs: wanted an array of real numbers"),
-    "classes that are not integers": (giving(X, Y + 0.5), r"^TypeError: batch {number}, targets: wanted integer classes"),
+    "width": (giving(X[:, :2], Y), r"^batch {number}, inputs: expected shape \(samples, 3\), got \(4, 2\)"),
+    "one sample": (giving(X[0], Y), r"^batch {number}, inputs: expected shape \(samples, 3\), got \(3,\)"),
+    "no sample": (giving(X[:0], Y[:0]), r"^batch {number}, inputs: expected at least one sample"),
+    "lengths": (giving(X, Y[:3]), r"^batch {number}, targets: expected shape \(4, 2\), or integer classes of shape \(4,\), got \(3,\)"),
+    "class": (giving(X, Y + 1), r"^batch {number}, targets: expected integer classes from 0 to 1, got 1 to 2"),
+    "not a number": (giving(X * np.nan, Y), r"^batch {number}, inputs: expected finite values, got 12 NaN"),
+    "weights": (giving(X, Y, -WEIGHTS[:4]), r"^batch {number}, weights: expected weights of at least 0"),
+    "no weight": (giving(X, Y, WEIGHTS[:4] * 0), r"^batch {number}, weights: expected a weight above 0, got zeros alone"),
+    "three weights": (giving(X, Y, WEIGHTS[:3]), r"^batch {number}, weights: expected shape \(4,\), got \(3,\)"),
+    "not a tuple": (lambda: iter([X]), r"^TypeError: batch {number}: expected \(inputs, targets\) or \(inputs, targets, weights\), got ndarray"),
+    "nothing": (lambda: iter([None]), r"^TypeError: batch {number}: expected \(inputs, targets\) or .*, got NoneType"),
+    "a dictionary": (lambda: iter([{"x": X, "y": Y}]), r"^TypeError: batch {number}: expected .*, got dict"),
+    "one part": (giving(X), r"^TypeError: batch {number}: expected .*"),
+    "text": (giving(X.astype(str), Y), r"^TypeError: batch {number}, inputs: expected an array of real numbers"),
+    "classes that are not integers": (giving(X, Y + 0.5), r"^TypeError: batch {number}, targets: expected integer classes"),
 }  # fmt: skip
 # These are faults beside other batches alone.
 MISFITS = {
-    "dtype": (giving(X.astype(np.int32), Y), r"^batch {number}, inputs: wanted float32 of shape \(4, 3\), as in the first, got int32 of shape \(4, 3\)"),
-    "rows": (giving(X, TARGETS[:4]), r"^batch {number}, targets: wanted int\d+ of shape \(4,\), as in the first, got float32 of shape \(4, 2\)"),
-    "larger": (giving(INPUTS[:5], LABELS[:5]), r"^batch {number}: wanted at most 4 samples, as in the first, got 5"),
+    "dtype": (giving(X.astype(np.int32), Y), r"^batch {number}, inputs: expected float32 of shape \(4, 3\), as in the first, got int32 of shape \(4, 3\)"),
+    "rows": (giving(X, TARGETS[:4]), r"^batch {number}, targets: expected int\d+ of shape \(4,\), as in the first, got float32 of shape \(4, 2\)"),
+    "larger": (giving(INPUTS[:5], LABELS[:5]), r"^batch {number}: expected at most 4 samples, as in the first, got 5"),
 }  # fmt: skip
 
 
@@ -474,17 +474,17 @@ def test_ctrl_c_within_a_batch_is_no_fault_of_the_stream():
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"batches": 3}, TypeError, "^batches: wanted an iterable, got int$"),
-        ({"steps_per_epoch": 0}, ValueError, "^steps_per_epoch: wanted at least 1, got 0$"),
-        ({"steps_per_epoch": 1.5}, TypeError, r"^steps_per_epoch: wanted an integer, got 1\.5$"),
-        ({"epochs": -1}, ValueError, "^epochs: wanted at least 0, got -1$"),
-        ({"save_every": 0}, ValueError, "^save_every: wanted at least 1, got 0$"),
-        ({"class_weight": "balanced"}, ValueError, "^class_weight: wanted an array beside a stream, got 'balanced'$"),
-        ({"validation": WEIGHTS}, TypeError, r"^validation: wanted \(inputs, targets\), got ndarray$"),
-        ({"patience": 3}, ValueError, "^patience: wanted validation samples"),
-        ({"loss": None}, TypeError, "^loss: wanted a function"),
-        ({"reduction": "max"}, ValueError, "^reduction: wanted 'sum' or 'mean', got 'max'$"),
-        ({"optimizer": None}, TypeError, r"^optimizer: wanted an optax\.GradientTransformation"),
+        ({"batches": 3}, TypeError, "^batches: expected an iterable, got int$"),
+        ({"steps_per_epoch": 0}, ValueError, "^steps_per_epoch: expected at least 1, got 0$"),
+        ({"steps_per_epoch": 1.5}, TypeError, r"^steps_per_epoch: expected an integer, got 1\.5$"),
+        ({"epochs": -1}, ValueError, "^epochs: expected at least 0, got -1$"),
+        ({"save_every": 0}, ValueError, "^save_every: expected at least 1, got 0$"),
+        ({"class_weight": "balanced"}, ValueError, "^class_weight: expected an array beside a stream, got 'balanced'$"),
+        ({"validation": WEIGHTS}, TypeError, r"^validation: expected \(inputs, targets\), got ndarray$"),
+        ({"patience": 3}, ValueError, "^patience: expected validation samples"),
+        ({"loss": None}, TypeError, "^loss: expected a function"),
+        ({"reduction": "max"}, ValueError, "^reduction: expected 'sum' or 'mean', got 'max'$"),
+        ({"optimizer": None}, TypeError, r"^optimizer: expected an optax\.GradientTransformation"),
         ({"dropout": 1.0}, ValueError, "^dropout"),
         ({"batch_size": 3}, TypeError, "batch_size"),
     ],

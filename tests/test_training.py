@@ -208,7 +208,7 @@ def test_every_place_of_a_large_set_is_equally_likely():
         places = np.argmax(orders == sample, axis=1)
         counts = np.histogram(places, bins=4, range=(0, 5000))[0]
         assert ((counts - 25) ** 2 / 25).sum() < 21  # χ² of 3: once in 10 000
-    # Neighbours do not stay neighbours: the share of i followed by i + 1 is about 1 / n.
+    # Neighbors do not stay neighbors: the share of i followed by i + 1 is about 1 / n.
     assert (np.diff(orders) == 1).mean() < 10 / 5000
 
 
@@ -577,7 +577,7 @@ def test_a_loss_changed_between_runs_is_not_the_loss_compiled_before():
         np.testing.assert_allclose(other[0], 2 * one[0], rtol=1e-6)
 
 
-# Optimisers: any Optax gradient transformation.
+# Optimizers: any Optax gradient transformation.
 
 OPTIMIZERS = {
     "sgd": optax.sgd(0.1),
@@ -713,21 +713,21 @@ def replaced(array, value):
 
 
 DATA = [
-    ({"inputs": INPUTS[0]}, ValueError, r"^inputs: wanted shape \(samples, 3\), got \(3,\)"),
-    ({"inputs": INPUTS[None]}, ValueError, r"^inputs: wanted .*got \(1, 7, 3\)"),
-    ({"inputs": INPUTS[:, :2]}, ValueError, r"^inputs: wanted shape \(samples, 3\), got \(7, 2\)"),
+    ({"inputs": INPUTS[0]}, ValueError, r"^inputs: expected shape \(samples, 3\), got \(3,\)"),
+    ({"inputs": INPUTS[None]}, ValueError, r"^inputs: expected .*got \(1, 7, 3\)"),
+    ({"inputs": INPUTS[:, :2]}, ValueError, r"^inputs: expected shape \(samples, 3\), got \(7, 2\)"),
     ({"inputs": INPUTS[:0], "targets": TARGETS[:0]}, ValueError, r"^inputs: .*at least one sample.*got .*\(0, 3\)"),
-    ({"inputs": replaced(INPUTS, np.nan)}, ValueError, r"^inputs: wanted finite.*got 1 .*of 21"),
-    ({"inputs": replaced(INPUTS, -np.inf)}, ValueError, r"^inputs: wanted finite.*got 1 .*of 21"),
-    ({"inputs": replaced(INPUTS, 1e300)}, ValueError, r"^inputs: wanted finite.*got 1 .*of 21"),
+    ({"inputs": replaced(INPUTS, np.nan)}, ValueError, r"^inputs: expected finite.*got 1 .*of 21"),
+    ({"inputs": replaced(INPUTS, -np.inf)}, ValueError, r"^inputs: expected finite.*got 1 .*of 21"),
+    ({"inputs": replaced(INPUTS, 1e300)}, ValueError, r"^inputs: expected finite.*got 1 .*of 21"),
     ({"inputs": replaced(INPUTS, 2**40).astype(int)}, ValueError, r"^inputs: .*got .*1099511627776"),
     ({"inputs": INPUTS.astype(complex)}, TypeError, r"^inputs: .*real.*got dtype complex128"),
     ({"inputs": [["a", "b", "c"]] * 7}, TypeError, r"^inputs: .*got dtype <U1"),
-    ({"inputs": [[1, 2, 3], [4]]}, ValueError, r"^inputs: wanted an array of numbers, got "),
+    ({"inputs": [[1, 2, 3], [4]]}, ValueError, r"^inputs: expected an array of numbers, got "),
     ({"inputs": None}, TypeError, r"^inputs: .*got dtype object"),
-    ({"targets": TARGETS[:5]}, ValueError, r"^targets: wanted shape \(7, 2\).*got \(5, 2\)"),
-    ({"targets": TARGETS[:, :1]}, ValueError, r"^targets: wanted shape \(7, 2\).*got \(7, 1\)"),
-    ({"targets": TARGETS[None]}, ValueError, r"^targets: wanted .*got \(1, 7, 2\)"),
+    ({"targets": TARGETS[:5]}, ValueError, r"^targets: expected shape \(7, 2\).*got \(5, 2\)"),
+    ({"targets": TARGETS[:, :1]}, ValueError, r"^targets: expected shape \(7, 2\).*got \(7, 1\)"),
+    ({"targets": TARGETS[None]}, ValueError, r"^targets: expected .*got \(1, 7, 2\)"),
     ({"targets": replaced(TARGETS, np.nan)}, ValueError, r"^targets: .*got 1 NaN"),
     ({"targets": replaced(TARGETS, np.inf)}, ValueError, r"^targets: .*got 1 NaN"),
     ({"targets": replaced(TARGETS, 1.5)}, ValueError, r"^targets: .*from 0 to 1, got 0\.0 to 1\.5"),
@@ -739,10 +739,10 @@ DATA = [
     ({"targets": LABELS + 2**32, "loss": softmax_cross_entropy}, ValueError, r"^targets: .*got .*42949672"),
     ({"targets": ["a"] * 7}, TypeError, r"^targets: .*got dtype <U1"),
     ({"params": ()}, ValueError, r"^params: .*at least one Layer, got none"),
-    ({"params": PARAMS[0]}, TypeError, r"^params: wanted a tuple of Layer, got Layer"),
+    ({"params": PARAMS[0]}, TypeError, r"^params: expected a tuple of Layer, got Layer"),
     ({"params": PARAMS[::-1]}, ValueError, r"^params\[1\]: takes 3 .*gives 2"),
     ({"loss": None}, TypeError, r"^loss: .*got None"),
-    ({"loss": lambda z, _: z}, ValueError, r"^loss: wanted one scalar a sample, got shape \(2,\)"),
+    ({"loss": lambda z, _: z}, ValueError, r"^loss: expected one scalar a sample, got shape \(2,\)"),
 ]  # fmt: skip
 OPTIONS = [
     ({"epochs": -1}, ValueError, r"^epochs: .*at least 0.*got -1"),
@@ -764,10 +764,10 @@ OPTIONS = [
     ({"key": jax.random.split(KEY), "batch_size": 3}, ValueError, r"^key: .*got .*\(2,\)"),
 ]  # fmt: skip
 SAMPLE_WEIGHTS = [
-    (WEIGHTS[:5], ValueError, r": wanted shape \(7,\), got \(5,\)"),
-    (WEIGHTS[:, None], ValueError, r": wanted shape \(7,\), got \(7, 1\)"),
+    (WEIGHTS[:5], ValueError, r": expected shape \(7,\), got \(5,\)"),
+    (WEIGHTS[:, None], ValueError, r": expected shape \(7,\), got \(7, 1\)"),
     (replaced(WEIGHTS, -0.5), ValueError, r": .*at least 0, got -0\.5"),
-    (replaced(WEIGHTS, np.nan), ValueError, r": wanted finite.*got 1 .*of 7"),
+    (replaced(WEIGHTS, np.nan), ValueError, r": expected finite.*got 1 .*of 7"),
     (0 * WEIGHTS, ValueError, r": .*above 0, got zeros"),
     (["a"] * 7, TypeError, r": .*got dtype <U1"),
 ]

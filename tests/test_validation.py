@@ -175,13 +175,13 @@ BAD_VALIDATION = [
     ((HELD[0][:, :2], HELD[1]), ValueError, r"^validation inputs: .*\(samples, 3\), got \(11, 2\)"),
     ((HELD[0], HELD[1][:5]), ValueError, r"^validation targets: .*\(11, 2\).*got \(5, 2\)"),
     ((HELD[0], 2 * HELD[1]), ValueError, r"^validation targets: .*from 0 to 1, got 0\.0 to 2\.0"),
-    ((HELD[0], np.nan * HELD[1]), ValueError, r"^validation targets: wanted finite"),
+    ((HELD[0], np.nan * HELD[1]), ValueError, r"^validation targets: expected finite"),
     ((HELD[0][:0], HELD[1][:0]), ValueError, r"^validation inputs: .*at least one sample"),
     ((*HELD, HELD_WEIGHTS[:5]), ValueError, r"^validation weights: .*\(11,\), got \(5,\)"),
     ((*HELD, -HELD_WEIGHTS), ValueError, r"^validation weights: .*at least 0, got -2\.0"),
     ((*HELD, 0 * HELD_WEIGHTS), ValueError, r"^validation weights: .*got zeros"),
-    (ROW[:5], ValueError, r"^validation weights: wanted shape \(7,\), got \(5,\)"),
-    (0.2, ValueError, r"^validation weights: wanted shape \(7,\), got \(\)"),
+    (ROW[:5], ValueError, r"^validation weights: expected shape \(7,\), got \(5,\)"),
+    (0.2, ValueError, r"^validation weights: expected shape \(7,\), got \(\)"),
     ("last", TypeError, r"^validation.*: .*got dtype"),
 ]
 
@@ -418,7 +418,7 @@ def test_bootstraps_are_rows_of_counts(train_rows):
 
 
 def clipped(learning_rate, decay, norm):
-    """An optimiser of one's own."""
+    """An optimizer of one's own."""
     return optax.chain(
         optax.clip_by_global_norm(norm), optax.add_decayed_weights(decay), optax.adam(learning_rate)
     )
@@ -470,8 +470,8 @@ def test_hyperparams_may_be_injected_into_the_state(wandering, compilations):
     [
         (optax.sgd, 0.1, TypeError, r"^hyperparams: .*by name, got 0\.1"),
         (optax.sgd, [("learning_rate", 0.1)], TypeError, r"^hyperparams: .*by name, got \["),
-        (optax.sgd, {"learning_rate": np.nan}, ValueError, r"^hyperparams\['learning_rate'\]: wanted finite"),
-        (optax.sgd, {"learning_rate": np.inf}, ValueError, r"^hyperparams\['learning_rate'\]: wanted finite"),
+        (optax.sgd, {"learning_rate": np.nan}, ValueError, r"^hyperparams\['learning_rate'\]: expected finite"),
+        (optax.sgd, {"learning_rate": np.inf}, ValueError, r"^hyperparams\['learning_rate'\]: expected finite"),
         (optax.sgd, {"learning_rate": "high"}, TypeError, r"^hyperparams\['learning_rate'\]: .*got dtype <U4"),
         (optax.sgd, {"rate": 0.1}, TypeError, r"rate"),
         (optax.sgd(0.1), {"learning_rate": 0.1}, TypeError, r"^optimizer: .*function.*got GradientTransformation"),

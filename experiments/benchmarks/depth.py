@@ -1,4 +1,4 @@
-"""What does depth cost? Compile time of `fit`, and the memory and time of rematerialisation.
+"""What does depth cost? Compile time of `fit`, and the memory and time of rematerialization.
 
     python experiments/benchmarks/depth.py
 
@@ -25,7 +25,7 @@ import logistack as ls
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """Measure what depth costs: compile time, memory, and rematerialisation."""
+    """Measure what depth costs: compile time, memory, and rematerialization."""
 
     depths: tuple[int, int] = (10, 1000)
     """A shallow and a deep network: numbers of hidden layers."""
@@ -55,7 +55,7 @@ def seconds(work: Callable[[], Any]) -> float:
 
 
 def run(config: Config) -> Result:
-    """Measures both depths, and the deeper one with rematerialisation."""
+    """Measures both depths, and the deeper one with rematerialization."""
     random = np.random.default_rng(0)
     samples = config.steps * config.batch_size
     inputs = random.uniform(-0.5, 0.5, (samples, config.width)).astype(np.float32)

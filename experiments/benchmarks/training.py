@@ -786,7 +786,9 @@ def run(config: Config) -> Iterator[Section]:
         yield Section("validation", size, numbers_of(measured), "\n".join(table))
     for size, work in workloads(config, "overhead").items():
         measured = measure_overhead(work, config.rounds)
-        limit = f"wanted of history, health and validation together: at most {OVERHEAD_LIMIT:.2f}×"
+        limit = (
+            f"expected of history, health and validation together: at most {OVERHEAD_LIMIT:.2f}×"
+        )
         table = [*tabulate(measured, "takes", base="bare"), limit]
         yield Section("overhead", size, numbers_of(measured), "\n".join(table))
     if "checkpoint" in config.parts:
@@ -899,7 +901,7 @@ def tell_startup(seconds: dict[str, list[float]]) -> str:
         lines.append(
             f"{name:<28}{statistics.median(own):>9.2f}  ({min(own):.2f} to {max(own):.2f})"
         )
-    return "\n".join([*lines, f"wanted beyond jax: at most {IMPORT_LIMIT} s"])
+    return "\n".join([*lines, f"expected beyond jax: at most {IMPORT_LIMIT} s"])
 
 
 def heading() -> str:

@@ -23,14 +23,14 @@ def require_numbers(name: str, array: Any) -> jax.Array | np.ndarray:
     try:
         array = np.asarray(array)
     except ValueError as error:  # rows of different lengths
-        raise ValueError(f"{name}: wanted an array of numbers, got {error}") from error
+        raise ValueError(f"{name}: expected an array of numbers, got {error}") from error
     _require_real(name, array.dtype)
     dtype = jax.dtypes.canonicalize_dtype(array.dtype)
     if array.size and array.dtype != dtype and np.issubdtype(dtype, np.integer):
         # JAX keeps the low 32 bits of a 64-bit integer: class 2³² would be class 0.
         low, high, limits = array.min(), array.max(), np.iinfo(dtype)
         if low < limits.min or high > limits.max:
-            raise ValueError(f"{name}: wanted integers that {dtype} holds, got {low} to {high}")
+            raise ValueError(f"{name}: expected integers that {dtype} holds, got {low} to {high}")
     with np.errstate(over="ignore"):  # to ±inf, which is then refused as what it is
         return array.astype(dtype, copy=False)
 
@@ -47,7 +47,7 @@ def _require_real(name: str, dtype: Any) -> None:
     kinds = (jnp.floating, jnp.integer, jnp.bool_)
     real = any(jnp.issubdtype(dtype, kind) for kind in kinds)
     if not real or np.issubdtype(dtype, np.timedelta64):  # which NumPy counts as an integer
-        raise TypeError(f"{name}: wanted an array of real numbers, got dtype {dtype}")
+        raise TypeError(f"{name}: expected an array of real numbers, got dtype {dtype}")
 
 
 def range_of(array: jax.Array | np.ndarray) -> tuple[Any, Any] | None:
@@ -69,7 +69,7 @@ def require_finite(name: str, array: jax.Array | np.ndarray) -> None:
         return
     with jax.ensure_compile_time_eval():
         bad = jnp.sum(~jnp.isfinite(array)).item()
-    raise ValueError(f"{name}: wanted finite values, got {bad} NaN or ±inf of {array.size}")
+    raise ValueError(f"{name}: expected finite values, got {bad} NaN or ±inf of {array.size}")
 
 
 def require_range(name: str, array: jax.Array | np.ndarray, low: int, high: int, kind: str) -> None:
@@ -78,20 +78,20 @@ def require_range(name: str, array: jax.Array | np.ndarray, low: int, high: int,
     if limits is None or (low <= limits[0] and limits[1] <= high):  # false for NaN
         return
     found = f"{limits[0]}" if array.ndim == 0 else f"{limits[0]} to {limits[1]}"
-    raise ValueError(f"{name}: wanted {kind} from {low} to {high}, got {found}")
+    raise ValueError(f"{name}: expected {kind} from {low} to {high}, got {found}")
 
 
 def require_weights(name: str, weights: Any, samples: int) -> jax.Array:
     """Returns sample weights in float32 or wider, refusing what is no weighting of the samples."""
     weights = require_numeric(name, weights)
     if weights.shape != (samples,):
-        raise ValueError(f"{name}: wanted shape ({samples},), got {weights.shape}")
+        raise ValueError(f"{name}: expected shape ({samples},), got {weights.shape}")
     require_finite(name, weights)
     limits = range_of(weights)
     if limits is not None and limits[0] < 0:
-        raise ValueError(f"{name}: wanted weights of at least 0, got {limits[0]}")
+        raise ValueError(f"{name}: expected weights of at least 0, got {limits[0]}")
     if limits is not None and limits[1] == 0:
-        raise ValueError(f"{name}: wanted a weight above 0, got zeros alone")
+        raise ValueError(f"{name}: expected a weight above 0, got zeros alone")
     return weights.astype(float32_or_wider(weights.dtype))
 
 
@@ -103,12 +103,12 @@ def float32_or_wider(dtype: Any) -> Any:
 def require_key(name: str, key: Any) -> jax.Array:
     """Returns one JAX random key, of the new kind or the old, refusing what is none."""
     if not isinstance(key, jax.Array):
-        raise TypeError(f"{name}: wanted a JAX random key, as from jax.random.key, got {key!r}")
+        raise TypeError(f"{name}: expected a JAX random key, as from jax.random.key, got {key!r}")
     if jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
         if key.ndim:
-            raise ValueError(f"{name}: wanted one JAX random key, got {key.shape} of them")
+            raise ValueError(f"{name}: expected one JAX random key, got {key.shape} of them")
     elif key.dtype != jnp.uint32 or key.ndim != 1:
-        raise TypeError(f"{name}: wanted a JAX random key, got {key.dtype} of shape {key.shape}")
+        raise TypeError(f"{name}: expected a JAX random key, got {key.dtype} of shape {key.shape}")
     return key
 
 
@@ -118,20 +118,20 @@ def require_share(name: str, share: Any) -> jax.Array | None:
         return None
     share = require_numeric(name, share)
     if share.ndim:
-        raise ValueError(f"{name}: wanted a scalar, got shape {share.shape}")
+        raise ValueError(f"{name}: expected a scalar, got shape {share.shape}")
     limits = range_of(share)
     if limits is not None and not 0 <= limits[0] < 1:
-        raise ValueError(f"{name}: wanted at least 0 and below 1, got {limits[0]}")
+        raise ValueError(f"{name}: expected at least 0 and below 1, got {limits[0]}")
     return None if limits == (0, 0) else share.astype(float32_or_wider(share.dtype))
 
 
 def require_count(name: str, count: Any, *, low: int, high: int | None = None) -> int:
     """Returns `count` as an int, refusing what is no integer or lies outside low … high."""
     if isinstance(count, bool) or not isinstance(count, int | np.integer):
-        raise TypeError(f"{name}: wanted an integer, got {count!r}")
+        raise TypeError(f"{name}: expected an integer, got {count!r}")
     if count < low or (high is not None and count > high):
         limit = f"at least {low}" if high is None else f"{low} to {high}"
-        raise ValueError(f"{name}: wanted {limit}, got {count}")
+        raise ValueError(f"{name}: expected {limit}, got {count}")
     return int(count)
 
 

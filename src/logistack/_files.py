@@ -19,7 +19,7 @@ def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        # mkstemp makes files for their owner alone; a result is as readable as its neighbours.
+        # mkstemp makes files for their owner alone; a result is as readable as its neighbors.
         umask = os.umask(0)
         os.umask(umask)
         os.chmod(temporary, 0o666 & ~umask)

@@ -63,7 +63,7 @@ def save(
     keep = _checks.require_count("keep", keep, low=1)
     packed = {name: _pack(name, leaf) for name, leaf in _named_leaves(state).items()}
     if not packed:
-        raise ValueError("state: wanted a pytree of arrays, got one without a leaf")
+        raise ValueError("state: expected a pytree of arrays, got one without a leaf")
     leaves = {name: entry for name, (entry, _) in packed.items()}
     arrays = {name: array for name, (_, array) in packed.items()}
     content = {"format": _FORMAT, "leaves": leaves, "notes": _to_json(notes)}
@@ -123,7 +123,7 @@ def restore(path: str | os.PathLike[str], like: Any, *, version: int | None = No
     for name in wanted | has:
         if wanted.get(name) != has.get(name):
             raise ValueError(
-                f"{name}: wanted {wanted.get(name, 'no such leaf')}, the checkpoint at {folder} "
+                f"{name}: expected {wanted.get(name, 'no such leaf')}, the checkpoint at {folder} "
                 f"has {has.get(name, 'no such leaf')}"
             )
     with _other_version_named(folder):
@@ -131,7 +131,7 @@ def restore(path: str | os.PathLike[str], like: Any, *, version: int | None = No
     for name, array in arrays.items():
         if jax.dtypes.canonicalize_dtype(array.dtype) != array.dtype:
             raise ValueError(
-                f"{name}: wanted jax_enable_x64 on, the checkpoint at {folder} has {array.dtype}"
+                f"{name}: expected jax_enable_x64 on, the checkpoint at {folder} has {array.dtype}"
             )
     restored = [_unpack(leaves[name], arrays[name]) for name in wanted]
     return jax.tree.unflatten(jax.tree.structure(like), restored)
@@ -199,11 +199,11 @@ def _find(path: str | os.PathLike[str], version: int | None) -> Path:
     if not found:
         entries = sorted(os.listdir(folder)) if folder.exists() else "no such folder"
         raise FileNotFoundError(
-            f"path: wanted a checkpoint at {folder}, found {entries or 'an empty folder'}"
+            f"path: expected a checkpoint at {folder}, found {entries or 'an empty folder'}"
         )
     version = found[-1] if version is None else _checks.require_count("version", version, low=1)
     if version not in found:
-        raise FileNotFoundError(f"version: wanted one of {found} at {folder}, got {version}")
+        raise FileNotFoundError(f"version: expected one of {found} at {folder}, got {version}")
     return folder / str(version)
 
 
@@ -212,7 +212,7 @@ def _named_leaves(tree: Any) -> dict[str, Any]:
     pairs = jax.tree.leaves_with_path(tree)
     named = {jax.tree_util.keystr(p).removeprefix(".") or "state": leaf for p, leaf in pairs}
     if len(named) != len(pairs):
-        raise ValueError(f"state: wanted leaves of different names, got {len(pairs)}: {[*named]}")
+        raise ValueError(f"state: expected leaves of different names, got {len(pairs)}: {[*named]}")
     return named
 
 
@@ -229,7 +229,7 @@ def _describe(name: str, leaf: Any) -> tuple[tuple[int, ...], str]:
             jnp.empty((), jax.dtypes.canonicalize_dtype(leaf.dtype))
         except (AttributeError, TypeError) as error:
             kind = getattr(leaf, "dtype", type(leaf).__name__)
-            raise TypeError(f"{name}: wanted an array of a dtype JAX has, got {kind}") from error
+            raise TypeError(f"{name}: expected an array of a dtype JAX has, got {kind}") from error
     return leaf.shape, leaf.dtype.name
 
 
@@ -262,7 +262,7 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
         raise ValueError("manifest.json is not what was saved")
     if content["format"] > _FORMAT:
         raise ValueError(
-            f"wanted format {_FORMAT} at most, got {content['format']} of a newer logistack"
+            f"expected format {_FORMAT} at most, got {content['format']} of a newer logistack"
         )
     for name, digest in content["files"].items():
         if _digest(folder / name) != digest:
@@ -310,7 +310,7 @@ def _to_json(notes: Mapping[str, Any] | None) -> Any:
     try:
         return json.loads(json.dumps(dict(notes or {})))
     except (TypeError, ValueError) as error:
-        raise TypeError(f"notes: wanted a mapping that JSON can hold, got {error}") from error
+        raise TypeError(f"notes: expected a mapping that JSON can hold, got {error}") from error
 
 
 @contextlib.contextmanager

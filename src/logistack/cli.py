@@ -211,11 +211,11 @@ def _certify(
     budget: float,
 ) -> int:
     if not budget > 0:
-        raise ValueError(f"--budget: wanted seconds above 0, got {budget:g}")
+        raise ValueError(f"--budget: expected seconds above 0, got {budget:g}")
     if out.is_dir():
-        raise ValueError(f"--out: wanted the name of a file, got the folder {out}")
+        raise ValueError(f"--out: expected the name of a file, got the folder {out}")
     if out.resolve() == data.resolve():
-        raise ValueError(f"--out: wanted another file than the data's, got {out}")
+        raise ValueError(f"--out: expected another file than the data's, got {out}")
     table = _read_table(data, header is not False)
     columns = _choose(table, target, ignore, sure=header is True)
     inputs = _features(table, columns.features, advise=True)
@@ -225,7 +225,7 @@ def _certify(
     if chosen is None and len(classes) > MOST_CLASSES:
         raise table.error(
             columns.target,
-            f"wanted at most {MOST_CLASSES} different labels, got {len(classes):,}: is this the "
+            f"expected at most {MOST_CLASSES} different labels, got {len(classes):,}: is this the "
             "target? --positive asks for one label against all others",
         )
     print(_heading(table, columns, labels), flush=True)
@@ -281,10 +281,10 @@ def _read_table(path: Path, header: bool) -> Table:
     except UnicodeDecodeError as error:
         byte = error.object[error.start]
         raise ValueError(
-            f"{path}: wanted UTF-8 text, got the byte 0x{byte:02x} at position {error.start:,}"
+            f"{path}: expected UTF-8 text, got the byte 0x{byte:02x} at position {error.start:,}"
         ) from error
     if "\0" in text:
-        raise ValueError(f"{path}: wanted text, got the byte 0x00")
+        raise ValueError(f"{path}: expected text, got the byte 0x00")
     first = re.search(r"\S[^\r\n]*", text)
     if first is None:
         raise ValueError(f"{path}: the file is empty")
@@ -292,7 +292,7 @@ def _read_table(path: Path, header: bool) -> Table:
     separator = next((mark for mark in "\t;," if mark in unquoted), None)
     if separator is None:
         raise ValueError(
-            f"{path}: wanted columns parted by tabs, semicolons or commas, got none of these in "
+            f"{path}: expected columns parted by tabs, semicolons or commas, got none of these in "
             f"the first line, {_short(first[0])}"
         )
     try:
@@ -306,7 +306,7 @@ def _read_table(path: Path, header: bool) -> Table:
         )
     except pandas.errors.ParserError as error:
         words = str(error).split("C error: ")[-1].strip()
-        raise ValueError(f"{path}: wanted rows as long as the first: {words}") from error
+        raise ValueError(f"{path}: expected rows as long as the first: {words}") from error
     cells = frame.to_numpy(copy=True)
     for column in cells.T:
         codes, texts = pandas.factorize(column)
@@ -315,11 +315,11 @@ def _read_table(path: Path, header: bool) -> Table:
         return Table(path, tuple(range(cells.shape[1])), cells)
     names = tuple(cells[0].tolist())
     if len(cells) == 1:
-        raise ValueError(f"{path}: wanted samples, got one row alone, which is the header")
+        raise ValueError(f"{path}: expected samples, got one row alone, which is the header")
     twice = next((name for name in names if name and names.count(name) > 1), None)
     if twice is not None:
         raise ValueError(
-            f"{path}: wanted columns of different names, got {names.count(twice)} columns "
+            f"{path}: expected columns of different names, got {names.count(twice)} columns "
             f"{twice!r} (a file without a header needs --no-header)"
         )
     return Table(path, names, cells[1:])
@@ -330,12 +330,12 @@ def _choose(table: Table, target: str, ignore: Sequence[str], sure: bool) -> Col
     place = _find(table, "--target", target)
     ignored = [_find(table, "--ignore", text) for text in ignore]
     if place in ignored:
-        raise ValueError(f"--ignore: wanted columns other than the target, got {target!r}")
+        raise ValueError(f"--ignore: expected columns other than the target, got {target!r}")
     features = [
         column for column in range(len(table.names)) if column != place and column not in ignored
     ]
     if not features:
-        raise ValueError(f"{table.path}: wanted a feature beside the target, got no other column")
+        raise ValueError(f"{table.path}: expected a feature beside the target, got no other column")
     for column in (place, *features):
         name = table.names[column]
         if name == "":
@@ -416,7 +416,7 @@ def _numbers(table: Table, column: int) -> np.ndarray:
     }
     for wanted, found in wrong.items():
         if found:
-            raise table.error(column, f"wanted {wanted}, got {_rows(cells, found)}")
+            raise table.error(column, f"expected {wanted}, got {_rows(cells, found)}")
     return np.array([values[text] for text in texts])[codes]
 
 
@@ -426,7 +426,7 @@ def _labels(table: Table, column: int) -> np.ndarray:
     texts, codes = _different(cells)
     missing = [text for text in texts if text.lower() in MISSING]
     if missing:
-        raise table.error(column, f"wanted a label in every row, got {_rows(cells, missing)}")
+        raise table.error(column, f"expected a label in every row, got {_rows(cells, missing)}")
     if all(NUMBER.fullmatch(text) and abs(float(text)) < WHOLE for text in texts):
         values = np.array([float(text) for text in texts])
         whole = (values == np.round(values)).all()
@@ -463,7 +463,7 @@ def _known(text: str, classes: Sequence[Any]) -> Any:
     if not isinstance(classes[0], str) and NUMBER.fullmatch(text):
         wanted = float(text)
     if wanted not in classes:
-        raise ValueError(f"--positive: wanted one of the labels {_listed(classes)}, got {text!r}")
+        raise ValueError(f"--positive: expected one of the labels {_listed(classes)}, got {text!r}")
     return classes[classes.index(wanted)]
 
 
@@ -474,14 +474,14 @@ def _read_proof(path: Path) -> tuple[Certificate, Name, list[Name]]:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise ValueError(
-            f"{path}: wanted a proof as logistack certify writes it, got no JSON (the proof comes "
-            "first, then the data)"
+            f"{path}: expected a proof as logistack certify writes it, got no JSON (the proof "
+            "comes first, then the data)"
         ) from error
     try:
         certificate = separability.certificate_from_json(text)
     except ValueError as error:
         raise ValueError(
-            f"{path}: wanted a proof as logistack certify writes it, "
+            f"{path}: expected a proof as logistack certify writes it, "
             f"got {error.__cause__ or error!r}"
         ) from error
     target, features = content.get("target"), content.get("features")
@@ -489,7 +489,7 @@ def _read_proof(path: Path) -> tuple[Certificate, Name, list[Name]]:
     alike = {type(name) for name in names} in ({str}, {int})
     if not alike or len(set(names)) != len(names):
         raise ValueError(
-            f'{path}: wanted the names of different columns as "target" and "features", as '
+            f'{path}: expected the names of different columns as "target" and "features", as '
             "logistack certify writes them"
         )
     return certificate, names[0], names[1:]
@@ -568,8 +568,8 @@ def _two_sides(certificate: Separator | CommonPoint, labels: np.ndarray) -> str:
         others = others[others == certificate.negative]
     if not positive.any() or not others.size:
         return f"There is nothing to separate: every sample has the label {labels[0].item()!r}."
-    first = f"{_count(int(positive.sum()), 'sample')} labelled {certificate.positive!r}"
-    second = f"{others.size:,} labelled {_listed(np.unique(others).tolist())}"
+    first = f"{_count(int(positive.sum()), 'sample')} labeled {certificate.positive!r}"
+    second = f"{others.size:,} labeled {_listed(np.unique(others).tolist())}"
     if isinstance(certificate, Separator):
         return (
             f"A line is enough: it has the {first} on one side and the {second} on the other. "

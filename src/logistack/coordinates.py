@@ -1,4 +1,4 @@
-"""Two coordinates for one network: plain logistic units, and units centred about 0.
+"""Two coordinates for one network: plain logistic units, and units centered about 0.
 
 tanh z = 2σ(2z) − 1, so a network of centred units, t = tanh(V t′ + c) with linear logits, is a
 network of logistic units with other weights. The map between the two is linear and exact.
@@ -40,7 +40,7 @@ def fold(centred: Params) -> Params:
         TypeError: if `centred` is not a tuple of `Layer` of one floating dtype.
 
     Source: the identity is elementary; LeCun et al. 1998, "Efficient BackProp", section 4.4, for
-    units centred about 0.
+    units centered about 0.
 
     >>> import jax.numpy as jnp
     >>> from logistack.network import logits
@@ -116,13 +116,13 @@ def _factors(params: Params) -> list[tuple[Layer, Array, Array]]:
 def require_coordinates(coordinates: Any) -> None:
     """Refuses coordinates of another name."""
     if not isinstance(coordinates, str) or coordinates not in COORDINATES:
-        raise ValueError(f"coordinates: wanted one of {COORDINATES}, got {coordinates!r}")
+        raise ValueError(f"coordinates: expected one of {COORDINATES}, got {coordinates!r}")
 
 
 def in_coordinates(
     optimizer: optax.GradientTransformation, coordinates: str
 ) -> optax.GradientTransformationExtraArgs:
-    """An optimiser of plain parameters that takes its steps in the coordinates named.
+    """An optimizer of plain parameters that takes its steps in the coordinates named.
 
     What `optimizer` sees of θ = fold(φ) is φ and the gradient with respect to φ; its update of φ,
     folded, is the update of θ. The parameters stay plain throughout, so no rounding of the map

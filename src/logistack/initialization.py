@@ -63,7 +63,7 @@ def init_params(
     sizes = _require_sizes(sizes)
     dtype = _require_dtype(dtype)
     if not isinstance(scheme, str) or scheme not in SCHEMES:
-        raise ValueError(f"scheme: wanted one of {sorted(SCHEMES)}, got {scheme!r}")
+        raise ValueError(f"scheme: expected one of {sorted(SCHEMES)}, got {scheme!r}")
     draw = SCHEMES[scheme]
     # A bfloat16 network is drawn in float32: a QR decomposition has no half-precision version.
     working = _checks.float32_or_wider(dtype)
@@ -178,10 +178,10 @@ SCHEMES: dict[str, Draw] = {
 
 def _require_sizes(sizes: Any) -> tuple[int, ...]:
     if not isinstance(sizes, Iterable):
-        raise TypeError(f"sizes: wanted a sequence of integers, got {sizes!r}")
+        raise TypeError(f"sizes: expected a sequence of integers, got {sizes!r}")
     sizes = tuple(sizes)
     if len(sizes) < 2:
-        raise ValueError(f"sizes: wanted at least two, inputs and outputs, got {sizes}")
+        raise ValueError(f"sizes: expected at least two, inputs and outputs, got {sizes}")
     return tuple(_checks.require_count("sizes", size, low=1) for size in sizes)
 
 
@@ -189,9 +189,9 @@ def _require_dtype(dtype: Any) -> Any:
     try:
         dtype = jnp.dtype(dtype)
     except TypeError as error:
-        raise TypeError(f"dtype: wanted float32, bfloat16 or float64, got {dtype!r}") from error
+        raise TypeError(f"dtype: expected float32, bfloat16 or float64, got {dtype!r}") from error
     if dtype not in (jnp.float32, jnp.bfloat16, jnp.float64):
-        raise TypeError(f"dtype: wanted float32, bfloat16 or float64, got {dtype}")
+        raise TypeError(f"dtype: expected float32, bfloat16 or float64, got {dtype}")
     if jax.dtypes.canonicalize_dtype(dtype) != dtype:
         raise ValueError(
             "dtype: float64 needs 64-bit numbers: jax.config.update('jax_enable_x64', True)"

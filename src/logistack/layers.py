@@ -201,9 +201,9 @@ def require_params(params: Any, *, name: str = "params") -> Params:
         ValueError: if there is no layer, or the shapes do not fit.
     """
     if isinstance(params, Layer) or not isinstance(params, tuple | list):
-        raise TypeError(f"{name}: wanted a tuple of Layer, got {type(params).__name__}")
+        raise TypeError(f"{name}: expected a tuple of Layer, got {type(params).__name__}")
     if not params:
-        raise ValueError(f"{name}: wanted at least one Layer, got none")
+        raise ValueError(f"{name}: expected at least one Layer, got none")
     layers = tuple(_require_layer(f"{name}[{i}]", layer) for i, layer in enumerate(params))
     for index, (before, layer) in enumerate(itertools.pairwise(layers), start=1):
         width, wanted = before.weight.shape[-2], layer.weight.shape[-1]
@@ -213,7 +213,7 @@ def require_params(params: Any, *, name: str = "params") -> Params:
             )
         if layer.weight.dtype != before.weight.dtype:
             raise TypeError(
-                f"{name}[{index}]: wanted {before.weight.dtype}, as the layer before, "
+                f"{name}[{index}]: expected {before.weight.dtype}, as the layer before, "
                 f"got {layer.weight.dtype}"
             )
     return layers
@@ -221,25 +221,25 @@ def require_params(params: Any, *, name: str = "params") -> Params:
 
 def _require_layer(name: str, layer: Any) -> Layer:
     if not isinstance(layer, Layer):
-        raise TypeError(f"{name}: wanted a Layer, got {type(layer).__name__}")
+        raise TypeError(f"{name}: expected a Layer, got {type(layer).__name__}")
     for part, array in layer._asdict().items():
         if not isinstance(array, jax.Array | np.ndarray):
-            raise TypeError(f"{name}.{part}: wanted an array, got {type(array).__name__}")
+            raise TypeError(f"{name}.{part}: expected an array, got {type(array).__name__}")
         if not jnp.issubdtype(array.dtype, jnp.floating):
-            raise TypeError(f"{name}.{part}: wanted a floating dtype, got {array.dtype}")
+            raise TypeError(f"{name}.{part}: expected a floating dtype, got {array.dtype}")
     shape, bias_shape = layer.weight.shape, layer.bias.shape
     if len(shape) not in (2, 3) or bias_shape != shape[:-1]:
         raise ValueError(
-            f"{name}: wanted weight (out, in) and bias (out,), or both with a leading depth axis, "
-            f"got weight {shape} and bias {bias_shape}"
+            f"{name}: expected weight (out, in) and bias (out,), or both with a leading depth "
+            f"axis, got weight {shape} and bias {bias_shape}"
         )
     if len(shape) == 3 and shape[1] != shape[2]:
         raise ValueError(f"{name}: a stack of layers must be square, got weight {shape}")
     if 0 in shape:
-        raise ValueError(f"{name}: wanted sizes of at least 1, got weight {shape}")
+        raise ValueError(f"{name}: expected sizes of at least 1, got weight {shape}")
     if layer.bias.dtype != layer.weight.dtype:
         raise TypeError(
-            f"{name}.bias: wanted {layer.weight.dtype}, as the weight, got {layer.bias.dtype}"
+            f"{name}.bias: expected {layer.weight.dtype}, as the weight, got {layer.bias.dtype}"
         )
     return Layer(*map(jnp.asarray, layer))
 
@@ -250,6 +250,6 @@ def require_sample(name: str, x: Any, layer: Layer) -> Float[Array, " in"]:
     features = layer.weight.shape[-1]
     if x.shape != (features,):
         hint = " (these functions take one sample: use jax.vmap)" if x.ndim == 2 else ""
-        raise ValueError(f"{name}: wanted shape ({features},), got {x.shape}{hint}")
+        raise ValueError(f"{name}: expected shape ({features},), got {x.shape}{hint}")
     _checks.require_finite(name, x)
     return x.astype(layer.weight.dtype)

@@ -207,7 +207,7 @@ def fit_stream(
         steps_per_epoch = _checks.require_count("steps_per_epoch", steps_per_epoch, low=1)
     if isinstance(options.get("class_weight"), str):
         raise ValueError(
-            f"class_weight: wanted an array beside a stream, got {options['class_weight']!r}"
+            f"class_weight: expected an array beside a stream, got {options['class_weight']!r}"
         )
     program = Program(optimizer, loss, reduction, coordinates, augment, compute_dtype, remat)
     recipe, state = prepare(params, program, validation=validation, **options)
@@ -335,13 +335,13 @@ class _Keeper:
         notes = checkpoint.read_notes(self.path)
         if notes.get("key") != self._key:
             raise ValueError(
-                f"key: wanted that of the run that {self.path} has a checkpoint of, "
+                f"key: expected that of the run that {self.path} has a checkpoint of, "
                 f"{notes.get('key')}, got {self._key}"
             )
         if (self._source is None) != (notes["stream"] is None):
             kinds = ("fit_with_callbacks", "fit_stream")
             raise ValueError(
-                f"checkpoint_path: wanted a checkpoint of {kinds[self._source is not None]}, "
+                f"checkpoint_path: expected a checkpoint of {kinds[self._source is not None]}, "
                 f"{self.path} has one of {kinds[notes['stream'] is not None]}"
             )
         if self._source is not None:

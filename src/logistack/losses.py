@@ -113,9 +113,9 @@ def softmax_cross_entropy(
     if target.ndim == 0:
         logits = _require_row("logits", logits)
         if not jnp.issubdtype(target.dtype, jnp.integer):
-            raise TypeError(f"target: wanted a class as an integer, got dtype {target.dtype}")
+            raise TypeError(f"target: expected a class as an integer, got dtype {target.dtype}")
         if logits.shape[0] < 2:
-            raise ValueError("logits: wanted at least 2 to choose a class from, got 1")
+            raise ValueError("logits: expected at least 2 to choose a class from, got 1")
         _checks.require_range("target", target, 0, logits.shape[0] - 1, "a class")
         return optax.losses.softmax_cross_entropy_with_integer_labels(logits, target)
     logits, target = _require_rows("logits", logits, target)
@@ -128,7 +128,7 @@ def _require_row(name: str, values: Any) -> jax.Array:
         values = values.astype(jnp.float32)
     if values.ndim != 1 or values.shape[0] == 0:
         hint = " (losses take one sample: use jax.vmap)" if values.ndim == 2 else ""
-        raise ValueError(f"{name}: wanted shape (out,), got {values.shape}{hint}")
+        raise ValueError(f"{name}: expected shape (out,), got {values.shape}{hint}")
     _checks.require_finite(name, values)
     return values
 
@@ -139,7 +139,7 @@ def _require_rows(name: str, values: Any, target: Any) -> tuple[jax.Array, jax.A
     if target.shape != values.shape:
         hint = " (rows of classes: jax.nn.one_hot)" if target.ndim == 0 else ""
         raise ValueError(
-            f"target: wanted shape {values.shape}, as wide as {name}, got {target.shape}{hint}"
+            f"target: expected shape {values.shape}, as wide as {name}, got {target.shape}{hint}"
         )
     _checks.require_range("target", target, 0, 1, "values")
     return values, target.astype(values.dtype)

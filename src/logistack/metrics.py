@@ -30,7 +30,7 @@ def predicted_class(logits: Real[ArrayLike, "*n out"]) -> Int[Array, "*n"]:
     """
     logits = _checks.require_numeric("logits", logits)
     if logits.ndim == 0 or logits.shape[-1] == 0:
-        raise ValueError(f"logits: wanted shape (..., outputs), got {logits.shape}")
+        raise ValueError(f"logits: expected shape (..., outputs), got {logits.shape}")
     if logits.shape[-1] == 1:
         return (logits[..., 0] > 0).astype(jnp.int32)
     return jnp.argmax(logits, axis=-1).astype(jnp.int32)
@@ -144,15 +144,15 @@ def _require_pair(logits: Any, targets: Any) -> tuple[jax.Array, jax.Array]:
     logits = _checks.require_numeric("logits", logits)
     targets = _checks.require_numeric("targets", targets)
     if logits.ndim != 2 or 0 in logits.shape:
-        raise ValueError(f"logits: wanted shape (samples, outputs), got {logits.shape}")
+        raise ValueError(f"logits: expected shape (samples, outputs), got {logits.shape}")
     if targets.shape not in (logits.shape, logits.shape[:1]):
         raise ValueError(
-            f"targets: wanted shape {logits.shape[:1]} or {logits.shape}, got {targets.shape}"
+            f"targets: expected shape {logits.shape[:1]} or {logits.shape}, got {targets.shape}"
         )
     _checks.require_finite("logits", logits)
     if targets.ndim == 1:
         if not jnp.issubdtype(targets.dtype, jnp.integer):
-            raise TypeError(f"targets: wanted integer classes, got dtype {targets.dtype}")
+            raise TypeError(f"targets: expected integer classes, got dtype {targets.dtype}")
         _checks.require_range(
             "targets", targets, 0, class_count(logits.shape[-1]) - 1, "integer classes"
         )

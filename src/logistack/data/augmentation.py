@@ -28,7 +28,7 @@ def augment(
     r"""Deforms one image at random, by an affine map and an elastic one in a single resampling.
 
     The pixel at p becomes the image's value at c + A⁻¹(p − c) + α (G ∗ u)(p). A scales the two
-    axes, shears rows sideways and rotates, about the centre c. The displacements u are uniform on
+    axes, shears rows sideways and rotates, about the center c. The displacements u are uniform on
     ±1 for each pixel and axis, 0 outside the image, and G is a Gaussian of sum 1, so that pixels
     at the border, where no ink is, move least. Between pixels the interpolation is bilinear;
     beyond the border the nearest pixel repeats, whatever the value of paper is.
@@ -94,15 +94,15 @@ def _affine_coordinates(
     counterclockwise.
     """
     height, width = shape
-    centre_y, centre_x = (height - 1) / 2, (width - 1) / 2
-    y = (jnp.arange(height, dtype=scales.dtype) - centre_y)[:, None]
-    x = (jnp.arange(width, dtype=scales.dtype) - centre_x)[None]
+    center_y, center_x = (height - 1) / 2, (width - 1) / 2
+    y = (jnp.arange(height, dtype=scales.dtype) - center_y)[:, None]
+    x = (jnp.arange(width, dtype=scales.dtype) - center_x)[None]
     # Element by element, and each step the inverse of its own: matrices would round what is 0.
     turn = jnp.deg2rad(rotation)
     cos, sin = jnp.cos(turn), jnp.sin(turn)
     y, x = cos * y + sin * x, cos * x - sin * y
     x = x + jnp.tan(jnp.deg2rad(shear)) * y
-    return jnp.stack([y / scales[0] + centre_y, x / scales[1] + centre_x])
+    return jnp.stack([y / scales[0] + center_y, x / scales[1] + center_x])
 
 
 def _smooth_field(
@@ -138,7 +138,7 @@ def _require_image(name: str, image: Any) -> Float[Array, "height width"]:
         image = image.astype(jnp.float32)
     if image.ndim != 2 or image.size == 0:
         hint = " (this function takes one image: use jax.vmap)" if image.ndim == 3 else ""
-        raise ValueError(f"{name}: wanted shape (height, width), got {image.shape}{hint}")
+        raise ValueError(f"{name}: expected shape (height, width), got {image.shape}{hint}")
     _checks.require_finite(name, image)
     return image
 
@@ -146,18 +146,18 @@ def _require_image(name: str, image: Any) -> Float[Array, "height width"]:
 def _require_magnitude(name: str, value: Any, dtype: Any, below: float = math.inf) -> Array:
     value = _checks.require_numeric(name, value)
     if value.ndim:
-        raise ValueError(f"{name}: wanted a scalar, got shape {value.shape}")
+        raise ValueError(f"{name}: expected a scalar, got shape {value.shape}")
     limits = _checks.range_of(value)
     if limits is not None and not 0 <= limits[0] < below:  # true for NaN
         limit = "finite" if below == math.inf else f"below {below:g}"
-        raise ValueError(f"{name}: wanted at least 0 and {limit}, got {limits[0]}")
+        raise ValueError(f"{name}: expected at least 0 and {limit}, got {limits[0]}")
     return value.astype(dtype)
 
 
 def _require_scale(name: str, scale: Any) -> float:
     # How far the Gaussian reaches is the length of an array, which no tracer can be.
     if isinstance(scale, bool) or not isinstance(scale, int | float | np.integer | np.floating):
-        raise TypeError(f"{name}: wanted a number that is not traced, got {scale!r}")
+        raise TypeError(f"{name}: expected a number that is not traced, got {scale!r}")
     if not 0 < scale < math.inf:
-        raise ValueError(f"{name}: wanted above 0 and finite, got {scale}")
+        raise ValueError(f"{name}: expected above 0 and finite, got {scale}")
     return float(scale)

@@ -78,13 +78,13 @@ def load(name: str, *, split: str | None = None, seed: int = 0) -> Dataset:
     ((359, 64), (359, 10), (8, 8))
     """
     if name not in _SOURCES:
-        raise ValueError(f"name: wanted one of {sorted(_SOURCES)}, got {name!r}")
+        raise ValueError(f"name: expected one of {sorted(_SOURCES)}, got {name!r}")
     if split not in (None, "train", "test"):
-        raise ValueError(f"split: wanted None, 'train' or 'test', got {split!r}")
+        raise ValueError(f"split: expected None, 'train' or 'test', got {split!r}")
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
-        raise TypeError(f"seed: wanted an integer, got {seed!r}")
+        raise TypeError(f"seed: expected an integer, got {seed!r}")
     if seed < 0:
-        raise ValueError(f"seed: wanted a whole number from 0, got {seed}")
+        raise ValueError(f"seed: expected a whole number from 0, got {seed}")
     source = _SOURCES[name]
     official = len(source.parts) > 1
     parts = [part for part in source.parts if not official or split in (None, part)]

@@ -47,7 +47,7 @@ def obtain(file: File) -> Arrays:
         path = Path(folder, file.path)
         if not path.is_file():
             raise FileNotFoundError(
-                f"{path}: wanted this file in the folder that LOGISTACK_DATA names, got none; "
+                f"{path}: expected this file in the folder that LOGISTACK_DATA names, got none; "
                 f"without LOGISTACK_DATA it is downloaded from {file.url}"
             )
         return _read_checked(file, path)
@@ -64,7 +64,7 @@ def obtain(file: File) -> Arrays:
 def require_digest(name: object, found: str, wanted: str) -> None:
     """Refuses a digest that is not the one wanted."""
     if found != wanted:
-        raise ValueError(f"{name}: wanted SHA-256 {wanted}, got {found}")
+        raise ValueError(f"{name}: expected SHA-256 {wanted}, got {found}")
 
 
 def digest(arrays: Arrays) -> str:
@@ -89,7 +89,7 @@ def _download(file: File, cache: Path) -> None:
     """Fetches a file into the cache, where it appears whole and right or not at all."""
     pooch = import_extra("pooch", "data")
 
-    # Pooch has this write to a temporary file, which it renames afterwards, or deletes if this
+    # Pooch has this write to a temporary file, which it renames afterward, or deletes if this
     # raises. Its own check of digests knows none of decoded arrays.
     def fetch(url: str, output: str, _: Any) -> None:
         # Read whole, not streamed, so that a connection that fails is closed.

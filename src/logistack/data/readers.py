@@ -46,17 +46,17 @@ def read_idx(path: PathLike) -> Shaped[np.ndarray, "..."]:
     content = _read_content(path)
     if len(content) < 4 or content[:2] != b"\0\0":
         raise ValueError(
-            f"{path}: wanted an IDX file, two zero bytes, a dtype code and a rank, "
+            f"{path}: expected an IDX file, two zero bytes, a dtype code and a rank, "
             f"got a file that begins with {content[:4]!r}"
         )
     code, rank = content[2:4]
     if code not in _IDX_DTYPES:
         known = ", ".join(f"0x{known:02X}" for known in _IDX_DTYPES)
-        raise ValueError(f"{path}: wanted an IDX dtype code of {known}, got 0x{code:02X}")
+        raise ValueError(f"{path}: expected an IDX dtype code of {known}, got 0x{code:02X}")
     start = 4 + 4 * rank
     if len(content) < start:
         raise ValueError(
-            f"{path}: wanted a header of {start} bytes for rank {rank}, got {len(content)} bytes"
+            f"{path}: expected a header of {start} bytes for rank {rank}, got {len(content)} bytes"
         )
     dtype = np.dtype(_IDX_DTYPES[code])
     shape = tuple(int(size) for size in np.frombuffer(content[4:start], ">u4"))
@@ -64,13 +64,13 @@ def read_idx(path: PathLike) -> Shaped[np.ndarray, "..."]:
     wanted, found = math.prod(shape) * dtype.itemsize, len(content) - start
     if found != wanted:
         raise ValueError(
-            f"{path}: wanted {wanted} bytes after the header for shape {shape} of "
+            f"{path}: expected {wanted} bytes after the header for shape {shape} of "
             f"{dtype.name}, got {found}"
         )
     try:
         array = np.frombuffer(content, dtype, offset=start).reshape(shape)
     except ValueError as error:  # more axes than NumPy has, or an empty array too wide for it
-        raise ValueError(f"{path}: wanted a shape that NumPy holds, got {shape}") from error
+        raise ValueError(f"{path}: expected a shape that NumPy holds, got {shape}") from error
     return array.astype(dtype.newbyteorder("="))
 
 
@@ -149,10 +149,10 @@ def _read_content(path: PathLike) -> bytes:
             content = gzip.decompress(content)
         except (OSError, EOFError, zlib.error) as error:
             raise ValueError(
-                f"{path}: wanted a whole gzip stream, got a broken one: {error}"
+                f"{path}: expected a whole gzip stream, got a broken one: {error}"
             ) from error
     if not content:
-        raise ValueError(f"{path}: wanted data, got an empty file")
+        raise ValueError(f"{path}: expected data, got an empty file")
     return content
 
 
@@ -162,11 +162,13 @@ def _read_table(path: PathLike, columns: int) -> NDArray[np.float64]:
     for number, line in enumerate(_read_content(path).splitlines(), start=1):
         fields = line.split()
         if len(fields) != columns:
-            raise ValueError(f"{path}, line {number}: wanted {columns} numbers, got {len(fields)}")
+            raise ValueError(
+                f"{path}, line {number}: expected {columns} numbers, got {len(fields)}"
+            )
         try:
             rows.append(np.fromiter(map(float, fields), np.float64, columns))
         except ValueError as error:
-            raise ValueError(f"{path}, line {number}: wanted numbers, {error}") from error
+            raise ValueError(f"{path}, line {number}: expected numbers, {error}") from error
     return np.stack(rows)
 
 
@@ -176,4 +178,4 @@ def _require(path: PathLike, values: Any, good: Any, wanted: str) -> None:
     if bad.any():
         row = int(bad.any(axis=1).argmax())
         found = values[row, bad[row]].tolist()
-        raise ValueError(f"{path}, line {row + 1}: wanted {wanted}, got {found}")
+        raise ValueError(f"{path}, line {row + 1}: expected {wanted}, got {found}")

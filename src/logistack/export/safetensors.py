@@ -62,12 +62,14 @@ def load(path: str | os.PathLike[str]) -> Params:
         with library.safe_open(Path(path), framework="numpy") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except library.SafetensorError as error:
-        raise ValueError(f"path: wanted a safetensors file, but {path} is none: {error}") from error
+        raise ValueError(
+            f"path: expected a safetensors file, but {path} is none: {error}"
+        ) from error
     depth = len(tensors) // 2
     wanted = {f"layers.{index}.{part}" for index in range(depth) for part in Layer._fields}
     if not tensors or set(tensors) != wanted:
         raise ValueError(
-            f"path: wanted tensors layers.0.weight, layers.0.bias, …, but {path} has "
+            f"path: expected tensors layers.0.weight, layers.0.bias, …, but {path} has "
             f"{sorted(tensors)}"
         )
     params = tuple(

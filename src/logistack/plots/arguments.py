@@ -37,7 +37,7 @@ def shaped(name: str, values: ArrayLike, *shape: int | str) -> np.ndarray:
         for wanted, got in zip(shape, array.shape, strict=True)
     ):
         wanted = ", ".join(map(str, shape)) + ("," if len(shape) == 1 else "")
-        raise ValueError(f"{name}: wanted shape ({wanted}), got {array.shape}")
+        raise ValueError(f"{name}: expected shape ({wanted}), got {array.shape}")
     return array
 
 
@@ -45,7 +45,7 @@ def class_names(name: str, classes: Sequence[str] | None, count: int) -> list[st
     """Names for so many classes: those given, or 0, 1, …."""
     names = [str(index) for index in range(count)] if classes is None else list(classes)
     if len(names) != count:
-        raise ValueError(f"{name}: wanted {count} names, got {len(names)}")
+        raise ValueError(f"{name}: expected {count} names, got {len(names)}")
     return names
 
 
@@ -65,7 +65,7 @@ def require_samples(inputs: ArrayLike, labels: ArrayLike, features: int | str) -
     _checks.require_finite("inputs", rows)
     marks = shaped("labels", labels, len(rows))
     if marks.dtype.kind not in "biufU":
-        raise TypeError(f"labels: wanted classes, got dtype {marks.dtype}")
+        raise TypeError(f"labels: expected classes, got dtype {marks.dtype}")
     if marks.dtype.kind == "f":
         _checks.require_finite("labels", marks)
     found, ranks = np.unique(marks, return_inverse=True)

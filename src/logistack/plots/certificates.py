@@ -42,7 +42,7 @@ BESIDE = 3  # images on either side
 
 
 class Sides(NamedTuple):
-    """The two sides of a certificate, in the order of their colours.
+    """The two sides of a certificate, in the order of their colors.
 
     Attributes:
         inputs: the samples `(samples, features)` of each.
@@ -105,7 +105,7 @@ def certificate(
     if image_shape is not None:
         if math.prod(image_shape) != dimensions(certificate):
             raise ValueError(
-                f"image_shape: wanted {dimensions(certificate)} pixels, got {image_shape}"
+                f"image_shape: expected {dimensions(certificate)} pixels, got {image_shape}"
             )
         figure = _draw_images(certificate, sides, image_shape)
     elif dimensions(certificate) == 2:
@@ -121,7 +121,7 @@ def certificate(
 
 def _sides(certificate: Proof, inputs: ArrayLike | None, labels: ArrayLike | None) -> Sides:
     if (inputs is None) != (labels is None):
-        raise ValueError("inputs, labels: wanted both or neither, got one of them")
+        raise ValueError("inputs, labels: expected both or neither, got one of them")
     if inputs is None or labels is None:
         inputs, labels = certificate.inputs, certificate.labels
     if inputs is None or labels is None:
@@ -137,11 +137,11 @@ def _sides(certificate: Proof, inputs: ArrayLike | None, labels: ArrayLike | Non
         ):
             if side.sum() != len(weights):
                 raise ValueError(
-                    f"labels: wanted {len(weights)} {name} samples, as the certificate has, "
+                    f"labels: expected {len(weights)} {name} samples, as the certificate has, "
                     f"got {side.sum()}"
                 )
     others = np.unique(classes[negative]).tolist()
-    # The class that comes first has the first colour, as in other figures.
+    # The class that comes first has the first color, as in other figures.
     alone = len(others) == 1
     names = (f"class {others[0]}" if alone else "other classes", f"class {certificate.positive}")
     parts = samples.inputs[negative], samples.inputs[positive]
@@ -263,9 +263,9 @@ def _draw_weights(certificate: CommonPoint, sides: Sides) -> Figure:
     figure = new_figure(5.6, 2.6)
     panels = figure.subplots(1, 2, sharey=True)
     weights = sides.weights(certificate)
-    for axes, side, name, colour in zip(panels, weights, sides.names, PALETTE, strict=False):
+    for axes, side, name, color in zip(panels, weights, sides.names, PALETTE, strict=False):
         heavy = sorted((float(weight) for weight in side if weight), reverse=True)
-        axes.bar(range(1, len(heavy) + 1), heavy, color=colour)
+        axes.bar(range(1, len(heavy) + 1), heavy, color=color)
         axes.set(
             xlabel="samples, the heaviest first",
             title=f"{name}: {len(heavy):,} of {len(side):,} samples",
@@ -290,7 +290,7 @@ def _draw_images(certificate: Proof, sides: Sides, shape: tuple[int, int]) -> Fi
     else:
         plane = hyperplane(certificate)
         if plane is None:
-            raise ValueError("certificate: wanted samples on both sides, got one without a line")
+            raise ValueError("certificate: expected samples on both sides, got one without a line")
         middle, caption, below = plane.weight, "weight", _margin(certificate)
         for inputs in sides.inputs:
             distances = np.abs(inputs @ plane.weight + plane.bias)

@@ -16,7 +16,7 @@ from logistack import _checks, _files
 from logistack.layers import Params
 from logistack.plots import spaces
 from logistack.plots.arguments import Samples, require_samples
-from logistack.plots.style import GRID_COLOURS, class_colour, class_marker
+from logistack.plots.style import GRID_COLOURS, class_color, class_marker
 
 UNITS = 10_000  # to a panel's side: a coordinate takes four digits, and nobody sees the rounding
 BYTES = 2_000_000  # that a film should stay below
@@ -72,7 +72,7 @@ def film(
     '<!DOCTYPE html>'
     """
     if not len(frames):
-        raise ValueError("frames: wanted the params of at least one frame, got none")
+        raise ValueError("frames: expected the params of at least one frame, got none")
     snapshots = [
         spaces.require_network(params, 2, name=f"frames[{index}]")
         for index, params in enumerate(frames)
@@ -81,14 +81,14 @@ def film(
     for index, shape in enumerate(shapes):
         if shape != shapes[-1]:
             raise ValueError(
-                f"frames[{index}]: wanted weights {shapes[-1]}, as the last, got {shape}"
+                f"frames[{index}]: expected weights {shapes[-1]}, as the last, got {shape}"
             )
     samples = require_samples(inputs, labels, 2)
     texts = [""] * len(frames) if captions is None else list(map(str, captions))
     if len(texts) != len(frames):
-        raise ValueError(f"captions: wanted {len(frames)}, one a frame, got {len(texts)}")
+        raise ValueError(f"captions: expected {len(frames)}, one a frame, got {len(texts)}")
     if not 0 < frames_per_second < math.inf:
-        raise ValueError(f"frames_per_second: wanted more than 0, got {frames_per_second}")
+        raise ValueError(f"frames_per_second: expected more than 0, got {frames_per_second}")
     cells = _checks.require_count("cells", cells, low=1)
     depth = spaces.depth(snapshots[0])
     chosen = spaces.require_layers("layers", layers, depth)
@@ -115,7 +115,7 @@ def film(
         "hues": GRID_COLOURS,
         "frames_per_second": frames_per_second,
         "classes": [
-            {"name": name, "colour": class_colour(rank), "marker": class_marker(rank)}
+            {"name": name, "color": class_color(rank), "marker": class_marker(rank)}
             for rank, name in enumerate(samples.names)
         ],
         "ranks": samples.ranks.tolist(),

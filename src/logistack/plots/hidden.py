@@ -123,7 +123,7 @@ def warped_grid(
         certificates = [None] * (depth + 1)
     if len(certificates) != depth + 1:
         raise ValueError(
-            f"certificates: wanted {depth + 1}, of the input and of each layer, "
+            f"certificates: expected {depth + 1}, of the input and of each layer, "
             f"got {len(certificates)}"
         )
     grid = spaces.grid_over(samples.inputs, cells, 201)
@@ -178,10 +178,10 @@ def draw_grid(axes: Axes, lines: np.ndarray, constant_first: int) -> None:
     """Draws polylines `(lines, steps, 2)`, the first ones in one hue and the rest in another."""
     from matplotlib.collections import LineCollection
 
-    for colour, part in zip(
+    for color, part in zip(
         GRID_COLOURS, (lines[:constant_first], lines[constant_first:]), strict=True
     ):
         axes.add_collection(
-            LineCollection(list(part), colors=colour, linewidths=0.6, alpha=0.8, zorder=1),
+            LineCollection(list(part), colors=color, linewidths=0.6, alpha=0.8, zorder=1),
             autolim=False,
         )

@@ -32,7 +32,7 @@ def image_grid(images: ArrayLike, captions: Sequence[str], *, columns: int = 10)
     """
     images = shaped("images", images, "n", "height", "width")
     if len(captions) != len(images):
-        raise ValueError(f"captions: wanted {len(images)}, one an image, got {len(captions)}")
+        raise ValueError(f"captions: expected {len(images)}, one an image, got {len(captions)}")
     return _image_page(images, captions, columns, cmap="gray_r")
 
 

@@ -47,7 +47,7 @@ def network(
 
     if len(activations) != len(params) + 1:
         raise ValueError(
-            f"activations: wanted {len(params) + 1}, the sample and one a layer, "
+            f"activations: expected {len(params) + 1}, the sample and one a layer, "
             f"got {len(activations)}"
         )
     columns = [shaped(f"activations[{i}]", a, "units") for i, a in enumerate(activations)]
@@ -73,15 +73,15 @@ def network(
         edges = starts[:, None] + along[:, None] * (ends - starts)[:, None]
         labels = np.empty((0, 2))
         for edge, (start, end, value) in enumerate(zip(starts, ends, weight.flat, strict=True)):
-            colour, dash = (BLUE, "--") if value < 0 else (VERMILLION, "-")
-            axes.plot(*np.array([start, end]).T, color=colour, linestyle=dash, zorder=1)
+            color, dash = (BLUE, "--") if value < 0 else (VERMILLION, "-")
+            axes.plot(*np.array([start, end]).T, color=color, linestyle=dash, zorder=1)
             # The weight stands off the other edges and labels; where it can, near the start.
             apart = np.abs(np.delete(edges, edge, axis=0) - edges[edge])[..., 1] / 0.2
             clear = np.max(np.abs(labels[:, None] - edges[edge]) / (0.5, 0.22), axis=2)
             room = np.concatenate([apart, clear]).min(axis=0, initial=1)
             x, y = edges[edge, np.argmax(room - 0.01 * np.abs(along - 0.3))]
             labels = np.append(labels, [(x, y)], axis=0)
-            write(x, y, number(value), color=colour, bbox=LABEL_BOX)
+            write(x, y, number(value), color=color, bbox=LABEL_BOX)
         for (x, y), value in zip(places[index + 1], bias, strict=True):
             write(x, y - 0.44, f"$b$ = {number(value)}", fontsize=8)
     for index, (column, spots) in enumerate(zip(columns, places, strict=True)):

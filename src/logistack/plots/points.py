@@ -1,4 +1,4 @@
-"""Labelled points of a plane, and the lines that cut it."""
+"""Labeled points of a plane, and the lines that cut it."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -44,7 +44,7 @@ class Plane(NamedTuple):
 
 @styled
 def planes(*panels: Plane) -> Figure:
-    """Draws labelled points of a plane, the lines that units cut it with, and decision regions.
+    """Draws labeled points of a plane, the lines that units cut it with, and decision regions.
 
     Args:
         *panels: one `Plane` each, side by side: inputs and new features, say.
@@ -62,7 +62,7 @@ def planes(*panels: Plane) -> Figure:
     '$x_1$'
     """
     if not panels:
-        raise ValueError("panels: wanted at least one Plane, got none")
+        raise ValueError("panels: expected at least one Plane, got none")
     figure = new_figure(3.1 * len(panels), 3.1)
     for axes, panel in zip(panel_row(figure, len(panels)), panels, strict=True):
         _draw_plane(figure, axes, panel)
@@ -77,7 +77,7 @@ def _draw_plane(figure: Figure, axes: Axes, panel: Plane) -> None:
     points = shaped("points", panel.points, "n", 2)
     labels = shaped("labels", panel.labels, len(points))
     if not np.issubdtype(labels.dtype, np.integer):
-        raise TypeError(f"labels: wanted integer classes, got dtype {labels.dtype}")
+        raise TypeError(f"labels: expected integer classes, got dtype {labels.dtype}")
     low, high = points.min(axis=0), points.max(axis=0)
     margin = 0.3 * max(high - low) or 0.5
     low, high = low - margin, high + margin
@@ -137,7 +137,7 @@ def segment(weight: np.ndarray, bias: float, low: np.ndarray, high: np.ndarray) 
 def annotate(
     axes: Axes, points: np.ndarray, annotations: Sequence[str], away: float = 5, **how: Any
 ) -> None:
-    """Writes a text beside each point, on the side that its neighbours leave free.
+    """Writes a text beside each point, on the side that its neighbors leave free.
 
     Args:
         axes: where to.
@@ -147,7 +147,7 @@ def annotate(
         **how: further options of the text.
     """
     if len(annotations) != len(points):
-        raise ValueError(f"annotations: wanted {len(points)}, got {len(annotations)}")
+        raise ValueError(f"annotations: expected {len(points)}, got {len(annotations)}")
     texts: dict[Any, list[str]] = {}
     for point, text in zip(points.round(6).tolist(), annotations, strict=True):
         texts.setdefault(tuple(point), []).append(text)

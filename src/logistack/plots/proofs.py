@@ -26,12 +26,12 @@ def require_proof(name: str, certificate: Any, features: int | None = None) -> N
     if not isinstance(certificate, Separator | CommonPoint):
         many = isinstance(certificate, ClassCertificates)
         raise TypeError(
-            f"{name}: wanted a Separator or a CommonPoint, got {type(certificate).__name__}"
+            f"{name}: expected a Separator or a CommonPoint, got {type(certificate).__name__}"
             + (" (take one of its pairs, or of its rest)" if many else "")
         )
     if features not in (None, dimensions(certificate)):
         raise ValueError(
-            f"{name}: wanted one in {features} dimensions, got one in {dimensions(certificate)}"
+            f"{name}: expected one in {features} dimensions, got one in {dimensions(certificate)}"
         )
 
 

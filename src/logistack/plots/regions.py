@@ -87,13 +87,13 @@ def _classes_of_outputs(samples: Samples, labels: np.ndarray, outputs: int) -> S
     if outputs == 1:
         if len(samples.classes) > 2:
             raise ValueError(
-                "labels: wanted at most two classes for a network of one output, got "
+                "labels: expected at most two classes for a network of one output, got "
                 f"{len(samples.classes)}"
             )
         return samples
     if labels.dtype.kind not in "biu":
         raise TypeError(
-            f"labels: wanted integer classes for a network of {outputs} outputs, "
+            f"labels: expected integer classes for a network of {outputs} outputs, "
             f"got dtype {labels.dtype}"
         )
     _checks.require_range("labels", labels, 0, outputs - 1, "classes")

@@ -24,7 +24,7 @@ def training_curves(
 
     Args:
         runs: for each quantity, which names its axis, the named runs: `(epochs,)`, or
-            `(2, epochs)` for training (solid) and test (dashed). A name has one colour.
+            `(2, epochs)` for training (solid) and test (dashed). A name has one color.
         log: the quantities with a logarithmic axis.
 
     Returns:
@@ -40,7 +40,7 @@ def training_curves(
     from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
     if not runs or not all(runs.values()):
-        raise ValueError(f"runs: wanted a run for each quantity, got {dict(runs)}")
+        raise ValueError(f"runs: expected a run for each quantity, got {dict(runs)}")
     figure = new_figure(0.4 + 2.9 * len(runs), 2.7)
     names = list(dict.fromkeys(name for panel in runs.values() for name in panel))
     tested = {name for panel in runs.values() for name, rows in panel.items() if np.ndim(rows) == 2}
@@ -49,7 +49,7 @@ def training_curves(
             where, rows = f"runs[{quantity!r}][{name!r}]", np.asarray(values)
             rows = shaped(where, rows if rows.ndim == 2 else rows[None], "splits", "epochs")
             if len(rows) > 2:
-                raise ValueError(f"{where}: wanted one row, or two, got shape {rows.shape}")
+                raise ValueError(f"{where}: expected one row, or two, got shape {rows.shape}")
             for row, dash, split in zip(rows, ("-", "--"), ("training", "test"), strict=False):
                 axes.plot(
                     np.arange(1, len(row) + 1),
@@ -101,8 +101,8 @@ def confusion_matrix(counts: ArrayLike, *, classes: Sequence[str] | None = None)
     axes.imshow(shade, cmap="Blues", vmin=0, vmax=1)
     for row, column in np.ndindex(size, size):
         count, dark = counts[row, column], shade[row, column] > 0.55
-        colour = "white" if dark else "black" if count else "#B0B0B0"
-        axes.text(column, row, f"{count}", ha="center", va="center", color=colour, fontsize=8)
+        color = "white" if dark else "black" if count else "#B0B0B0"
+        axes.text(column, row, f"{count}", ha="center", va="center", color=color, fontsize=8)
     axes.set(xlabel="predicted class", ylabel="true class")
     axes.set_xticks(range(size), names)
     axes.set_yticks(range(size), names)

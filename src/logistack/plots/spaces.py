@@ -9,7 +9,7 @@ import numpy as np
 
 from logistack import _checks, network
 from logistack.layers import Params, depth_of, require_params
-from logistack.plots.style import Axes, class_colour, class_marker, class_tint
+from logistack.plots.style import Axes, class_color, class_marker, class_tint
 
 
 class View(NamedTuple):
@@ -46,7 +46,7 @@ def require_network(params: Params, features: int | None = None, *, name: str = 
             _checks.require_finite(f"{name}[{index}].{part}", array)
     takes = params[0].weight.shape[-1]
     if features is not None and takes != features:
-        raise ValueError(f"{name}: wanted a network of {features} inputs, got one of {takes}")
+        raise ValueError(f"{name}: expected a network of {features} inputs, got one of {takes}")
     return params
 
 
@@ -195,12 +195,12 @@ def draw_samples(
     """
     size = marker_size(len(points))
     for rank, name in enumerate(names):
-        colour = class_colour(rank)
+        color = class_color(rank)
         axes.plot(
             *points[ranks == rank].T,
             class_marker(rank),
-            color=class_tint(rank) if faint else colour,
-            markeredgecolor=colour if faint else "white",
+            color=class_tint(rank) if faint else color,
+            markeredgecolor=color if faint else "white",
             markeredgewidth=0.6 if size > 4 else 0.2,
             markersize=size,
             label=None if faint else name,
@@ -249,7 +249,7 @@ def require_layers(name: str, layers: Sequence[int] | None, depth: int) -> list[
     if layers is None:
         return list(range(depth + 1))
     if not len(layers):
-        raise ValueError(f"{name}: wanted at least one layer, got none")
+        raise ValueError(f"{name}: expected at least one layer, got none")
     return [
         _checks.require_count(f"{name}[{index}]", layer, low=0, high=depth)
         for index, layer in enumerate(layers)

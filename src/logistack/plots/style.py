@@ -1,4 +1,4 @@
-"""The house style: colours, markers, figures that belong to nobody, and files of them."""
+"""The house style: colors, markers, figures that belong to nobody, and files of them."""
 
 import contextlib
 import functools
@@ -71,7 +71,7 @@ def save(figure: Figure, path: str | os.PathLike[str], *, dpi: int = 150) -> Non
     formats = figure.canvas.get_supported_filetypes()
     ending = path.suffix[1:]
     if ending not in formats:
-        raise ValueError(f"path: wanted an ending of {sorted(formats)}, got {path.name!r}")
+        raise ValueError(f"path: expected an ending of {sorted(formats)}, got {path.name!r}")
     content = io.BytesIO()
     with house_style():
         figure.savefig(content, format=ending, dpi=dpi)
@@ -99,22 +99,22 @@ def house_style() -> Iterator[None]:
         yield
 
 
-def class_colour(rank: int) -> str:
-    """The colour of the class of this rank."""
+def class_color(rank: int) -> str:
+    """The color of the class of this rank."""
     return PALETTE[rank % len(PALETTE)]
 
 
 def class_marker(rank: int) -> str:
-    """The marker of the class of this rank; ranks that share a colour differ in it."""
+    """The marker of the class of this rank; ranks that share a color differ in it."""
     return MARKERS[(rank + rank // len(PALETTE)) % len(MARKERS)]
 
 
 def class_tint(rank: int) -> str:
-    """The colour of the class of this rank, thinned with white as `TINTS` are."""
+    """The color of the class of this rank, thinned with white as `TINTS` are."""
     if rank < len(TINTS):
         return TINTS[rank]
-    colour = class_colour(rank)
-    parts = (int(colour[start : start + 2], 16) for start in (1, 3, 5))
+    color = class_color(rank)
+    parts = (int(color[start : start + 2], 16) for start in (1, 3, 5))
     return "#" + "".join(f"{round(255 - 0.16 * (255 - part)):02X}" for part in parts)
 
 

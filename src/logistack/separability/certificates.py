@@ -45,18 +45,18 @@ def data_of(inputs: Any, labels: Any) -> Data:
     """Checks samples and labels, and makes exact numbers of the samples."""
     columns = rational.columns_of("inputs", inputs)
     if isinstance(labels, jax.core.Tracer):
-        raise TypeError(f"labels: wanted concrete labels, got the tracer {labels}")
+        raise TypeError(f"labels: expected concrete labels, got the tracer {labels}")
     labels = np.asarray(labels)
     samples = len(columns.integers)
     if labels.shape != (samples,):
-        raise ValueError(f"labels: wanted shape ({samples},), one a sample, got {labels.shape}")
+        raise ValueError(f"labels: expected shape ({samples},), one a sample, got {labels.shape}")
     if labels.dtype == object and len(set(map(type, labels))) == 1:
         labels = np.asarray(labels.tolist())
     if labels.dtype.kind not in "biufU":
-        raise TypeError(f"labels: wanted numbers or strings, got dtype {labels.dtype}")
+        raise TypeError(f"labels: expected numbers or strings, got dtype {labels.dtype}")
     if labels.dtype.kind == "f" and not np.isfinite(labels).all():
         bad = samples - np.isfinite(labels).sum()
-        raise ValueError(f"labels: wanted finite values, got {bad} NaN or ±inf of {samples}")
+        raise ValueError(f"labels: expected finite values, got {bad} NaN or ±inf of {samples}")
     return Data(columns, labels, tuple(np.unique(labels).tolist()))
 
 
@@ -106,7 +106,7 @@ class Certificate:
             TypeError: if inputs or labels are of a wrong kind.
         """
         if (inputs is None) != (labels is None):
-            raise ValueError("inputs, labels: wanted both or neither, got one of them")
+            raise ValueError("inputs, labels: expected both or neither, got one of them")
         if inputs is None:
             inputs, labels = self.inputs, self.labels
         if inputs is None:
@@ -432,7 +432,7 @@ def certificate_from_json(text: str | bytes) -> Certificate:
         ValueError,
     ) as error:
         raise ValueError(
-            f"text: wanted a certificate as to_json writes it, got {error!r}"
+            f"text: expected a certificate as to_json writes it, got {error!r}"
         ) from error
 
 

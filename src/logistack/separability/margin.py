@@ -43,9 +43,9 @@ def widest(inputs: np.ndarray, positive: np.ndarray, weight: np.ndarray) -> np.n
             length = np.linalg.norm(direction)
             if not np.isfinite(length) or length == 0:
                 return None
-            centre = shift * direction / length**2
+            center = shift * direction / length**2
             constraints = signs[near, None] * np.concatenate(
-                [rows[near] + centre, np.full((len(near), 1), BIAS_UNIT)], axis=1
+                [rows[near] + center, np.full((len(near), 1), BIAS_UNIT)], axis=1
             )
             try:
                 multipliers, _ = optimize.nnls(
@@ -59,7 +59,7 @@ def widest(inputs: np.ndarray, positive: np.ndarray, weight: np.ndarray) -> np.n
             if not slack > 1e-12:
                 return None
             direction, bias = residual[:-1] / slack, residual[-1] / slack * BIAS_UNIT
-            bias += direction @ centre
+            bias += direction @ center
             values = signs * (rows @ direction + bias)
             objecting = np.setdiff1d(np.flatnonzero(values < 1 - 1e-9), near)
             if not objecting.size and abs(bias - shift) < 1e-9 * max(1.0, abs(bias)):

@@ -88,12 +88,12 @@ def certify(
     linearer Gleichungen mit reellen Coefficienten", 1873.
     """
     if not budget > 0:
-        raise ValueError(f"budget: wanted seconds above 0, got {budget}")
+        raise ValueError(f"budget: expected seconds above 0, got {budget}")
     data = data_of(inputs, labels)
     positive = _known("positive", positive, data)
     negative = _known("negative", negative, data)
     if negative is not None and (positive is None or positive == negative):
-        raise ValueError(f"negative: wanted a label other than positive's, got {negative!r}")
+        raise ValueError(f"negative: expected a label other than positive's, got {negative!r}")
     if positive is None and len(data.classes) > 2:
         return _all_classes(inputs, labels, data, budget)
     if positive is None:
@@ -111,7 +111,7 @@ def _known(name: str, label: Label | None, data: Data) -> Label | None:
     for known in data.classes:
         if known == label:
             return known
-    raise ValueError(f"{name}: wanted one of the labels {data.classes}, got {label!r}")
+    raise ValueError(f"{name}: expected one of the labels {data.classes}, got {label!r}")
 
 
 def _two_sides(
@@ -161,7 +161,7 @@ def _ask(exact: Differences, approximate: Differences, samples: Samples, clock: 
         return alternative(exact, approximate, samples.lift, clock)
     except OutOfTimeError:
         raise TimeoutError(
-            "budget: wanted more seconds, these were over before there was any answer"
+            "budget: expected more seconds, these were over before there was any answer"
         ) from None
 
 

@@ -33,27 +33,29 @@ class Columns(NamedTuple):
 def columns_of(name: str, array: Any) -> Columns:
     """The exact values of a matrix of numbers, refusing what is none or is not finite."""
     if isinstance(array, jax.core.Tracer):
-        raise TypeError(f"{name}: wanted concrete numbers, got the tracer {array}")
+        raise TypeError(f"{name}: expected concrete numbers, got the tracer {array}")
     try:
         array = np.asarray(array)
     except ValueError as error:  # rows of different lengths
-        raise ValueError(f"{name}: wanted an array of numbers, got {error}") from error
+        raise ValueError(f"{name}: expected an array of numbers, got {error}") from error
     if array.ndim != 2 or 0 in array.shape:
         raise ValueError(
-            f"{name}: wanted (samples, features), at least one of each, got shape {array.shape}"
+            f"{name}: expected (samples, features), at least one of each, got shape {array.shape}"
         )
     if array.dtype.kind in "bu" or np.issubdtype(array.dtype, np.integer):
         if array.dtype.kind == "m":
-            raise TypeError(f"{name}: wanted real numbers, got dtype {array.dtype}")
+            raise TypeError(f"{name}: expected real numbers, got dtype {array.dtype}")
         # Beyond that, the negative of an int64 may be none.
         wide = max(int(array.max()), -int(array.min())) >= 1 << 62
         return Columns(array.astype(object if wide else np.int64), [0] * array.shape[1])
     if not jnp.issubdtype(array.dtype, np.floating) or array.dtype.itemsize > 8:
-        raise TypeError(f"{name}: wanted real numbers of at most 64 bits, got dtype {array.dtype}")
+        raise TypeError(
+            f"{name}: expected real numbers of at most 64 bits, got dtype {array.dtype}"
+        )
     array = array.astype(np.float64)
     bad = array.size - np.isfinite(array).sum()
     if bad:
-        raise ValueError(f"{name}: wanted finite values, got {bad} NaN or ±inf of {array.size}")
+        raise ValueError(f"{name}: expected finite values, got {bad} NaN or ±inf of {array.size}")
 
     mantissas, exponents = np.frexp(array)
     integers = np.ldexp(mantissas, 53).astype(np.int64)

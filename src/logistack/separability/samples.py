@@ -18,12 +18,12 @@ class Samples(NamedTuple):
     exact: rational.Columns
     floats: np.ndarray
     """(samples, features), float64, as given up to the rounding of wide integers."""
-    centre: np.ndarray
+    center: np.ndarray
     """(features,), in units of 2 ** `unit`."""
     unit: np.ndarray
     """(features,), powers of two: the largest input is in 1/2 ... 1 of them."""
     scale: np.ndarray
-    """(features,), powers of two: scaled = (inputs / 2 ** unit - centre) / 2 ** scale."""
+    """(features,), powers of two: scaled = (inputs / 2 ** unit - center) / 2 ** scale."""
 
     @classmethod
     def of(cls, inputs: Any, exact: rational.Columns, part: np.ndarray) -> "Samples":
@@ -31,16 +31,16 @@ class Samples(NamedTuple):
         floats = np.asarray(inputs)[part].astype(np.float64)
         unit = np.frexp(np.abs(floats).max(axis=0))[1]
         relative = np.ldexp(floats, -unit)
-        centre = (relative.max(axis=0) + relative.min(axis=0)) / 2
-        scale = np.frexp(np.abs(relative - centre).max(axis=0))[1]
-        return cls(exact.take(part), floats, centre, unit, scale)
+        center = (relative.max(axis=0) + relative.min(axis=0)) / 2
+        scale = np.frexp(np.abs(relative - center).max(axis=0))[1]
+        return cls(exact.take(part), floats, center, unit, scale)
 
     def rows(self, own: np.ndarray, classes: int) -> tuple[Differences, Differences]:
         """The rows of Gordan's alternative, exact and approximate."""
         integers = self.exact.integers
         ones = np.ones((len(integers), 1), integers.dtype)
         relative = np.ldexp(self.floats, -self.unit)
-        scaled = np.ldexp(relative - self.centre, -self.scale)
+        scaled = np.ldexp(relative - self.center, -self.scale)
         return (
             Differences(np.concatenate([integers, ones], axis=1), own, classes),
             Differences(
@@ -53,11 +53,11 @@ class Samples(NamedTuple):
         lifted: list[Fraction] = []
         for *weight, bias in direction.reshape(-1, len(self.unit) + 1).tolist():
             total = Fraction(bias)
-            for w, centre, unit, scale, exponent in zip(
-                weight, self.centre, self.unit, self.scale, self.exact.exponents, strict=True
+            for w, center, unit, scale, exponent in zip(
+                weight, self.center, self.unit, self.scale, self.exact.exponents, strict=True
             ):
                 w = Fraction(w) / Fraction(2) ** int(scale)
-                total -= w * Fraction(float(centre))
+                total -= w * Fraction(float(center))
                 lifted.append(w * Fraction(2) ** (exponent - int(unit)))
             lifted.append(total)
         return np.array(rational.over_common_denominator(lifted)[0], object)

@@ -1,4 +1,4 @@
-"""Training: the summed loss, one step of an optimiser, and the run that scans it."""
+"""Training: the summed loss, one step of an optimizer, and the run that scans it."""
 
 from logistack.training.diagnosis import diagnose
 from logistack.training.history import History

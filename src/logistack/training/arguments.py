@@ -60,7 +60,7 @@ def require_recipe(
     if isinstance(class_weight, str):
         if class_weight != "balanced":
             raise ValueError(
-                f"class_weight: wanted an array, 'balanced' or None, got {class_weight!r}"
+                f"class_weight: expected an array, 'balanced' or None, got {class_weight!r}"
             )
         class_weight = None
     if class_weight is not None:
@@ -84,13 +84,13 @@ def require_recipe(
 def _require_scalar(name: str, value: Any, kind: Any, *, low: int) -> Array:
     value = _checks.require_numeric(name, value)
     if value.ndim:
-        raise ValueError(f"{name}: wanted a scalar, got shape {value.shape}")
+        raise ValueError(f"{name}: expected a scalar, got shape {value.shape}")
     if kind is not None and not jnp.issubdtype(value.dtype, kind):
-        raise TypeError(f"{name}: wanted an integer, got dtype {value.dtype}")
+        raise TypeError(f"{name}: expected an integer, got dtype {value.dtype}")
     _checks.require_finite(name, value)
     limits = _checks.range_of(value)
     if limits is not None and limits[0] < low:
-        raise ValueError(f"{name}: wanted at least {low}, got {limits[0]}")
+        raise ValueError(f"{name}: expected at least {low}, got {limits[0]}")
     return value.astype(jnp.int32 if kind is not None else _checks.float32_or_wider(value.dtype))
 
 
@@ -98,13 +98,13 @@ def _require_hyperparams(hyperparams: Any) -> dict[str, Array] | None:
     if hyperparams is None:
         return None
     if not isinstance(hyperparams, Mapping):
-        raise TypeError(f"hyperparams: wanted numbers by name, got {hyperparams!r}")
+        raise TypeError(f"hyperparams: expected numbers by name, got {hyperparams!r}")
     arrays = {}
     for name, value in hyperparams.items():
         label = f"hyperparams[{name!r}]"
         if isinstance(value, bool):
             raise TypeError(
-                f"{label}: wanted a number, got {value}: bind flags by functools.partial"
+                f"{label}: expected a number, got {value}: bind flags by functools.partial"
             )
         arrays[name] = _checks.require_numeric(label, value)
         _checks.require_finite(label, arrays[name])
@@ -146,13 +146,13 @@ def check_samples(
     targets = _checks.require_numbers(f"{of}targets", targets)
     features, outputs = params[0].weight.shape[-1], params[-1].weight.shape[-2]
     if inputs.ndim != 2 or inputs.shape[1] != features:
-        raise ValueError(f"{of}inputs: wanted shape (samples, {features}), got {inputs.shape}")
+        raise ValueError(f"{of}inputs: expected shape (samples, {features}), got {inputs.shape}")
     if inputs.shape[0] == 0:
-        raise ValueError(f"{of}inputs: wanted at least one sample, got shape {inputs.shape}")
+        raise ValueError(f"{of}inputs: expected at least one sample, got shape {inputs.shape}")
     rows = (inputs.shape[0], outputs)
     if targets.shape not in (rows, rows[:1]):
         raise ValueError(
-            f"{of}targets: wanted shape {rows}, or integer classes of shape {rows[:1]}, "
+            f"{of}targets: expected shape {rows}, or integer classes of shape {rows[:1]}, "
             f"got {targets.shape}"
         )
     _checks.require_finite(f"{of}inputs", inputs)
@@ -167,7 +167,7 @@ def check_samples(
         return inputs, targets
     if not jnp.issubdtype(targets.dtype, jnp.integer):
         raise TypeError(
-            f"{of}targets: wanted integer classes for one axis, got dtype {targets.dtype}"
+            f"{of}targets: expected integer classes for one axis, got dtype {targets.dtype}"
         )
     _checks.require_range(
         f"{of}targets", targets, 0, metrics.class_count(outputs) - 1, "integer classes"
@@ -179,25 +179,25 @@ def require_optimizer(optimizer: Any) -> None:
     """Refuses what is not an Optax gradient transformation."""
     if not isinstance(optimizer, optax.GradientTransformation):
         raise TypeError(
-            f"optimizer: wanted an optax.GradientTransformation, got {type(optimizer).__name__}"
+            f"optimizer: expected an optax.GradientTransformation, got {type(optimizer).__name__}"
         )
 
 
 def require_loss(loss: Any) -> None:
     """Refuses a loss that is no function."""
     if not callable(loss):
-        raise TypeError(f"loss: wanted a function of logits and target, got {loss!r}")
+        raise TypeError(f"loss: expected a function of logits and target, got {loss!r}")
 
 
 def require_program(program: Program) -> None:
     """Refuses what is no function where one is wanted, and unknown words."""
     require_loss(program.loss)
     if program.reduction not in ("sum", "mean"):
-        raise ValueError(f"reduction: wanted 'sum' or 'mean', got {program.reduction!r}")
+        raise ValueError(f"reduction: expected 'sum' or 'mean', got {program.reduction!r}")
     require_coordinates(program.coordinates)
     if not (program.augment is None or callable(program.augment)):
         raise TypeError(
-            f"augment: wanted a function of a key and a sample, or None, got {program.augment!r}"
+            f"augment: expected a function of a key and a sample, or None, got {program.augment!r}"
         )
     if not isinstance(program.remat, bool):
-        raise TypeError(f"remat: wanted True or False, got {program.remat!r}")
+        raise TypeError(f"remat: expected True or False, got {program.remat!r}")

@@ -69,7 +69,7 @@ def _findings(history: History) -> dict[str, str]:
     found: dict[str, str] = {}
     ran = np.flatnonzero(~np.isnan(history.accuracy))
     if not ran.size:
-        raise ValueError("history: wanted one of at least one epoch, got none that ran")
+        raise ValueError("history: expected one of at least one epoch, got none that ran")
     history = jax.tree.map(lambda rows: rows[ran], history)
     loss, gradient = history.loss, history.gradient_norm
     finite = np.isfinite(loss) & np.isfinite(gradient).all(1)
@@ -78,7 +78,7 @@ def _findings(history: History) -> dict[str, str]:
         found["diverged"] = (
             f"The loss or its gradient stopped being finite in epoch {at + 1}, and the run ended "
             f"with the parameters after epoch {at}. Try a smaller learning rate, or "
-            "optax.clip_by_global_norm before the optimiser."
+            "optax.clip_by_global_norm before the optimizer."
         )
         history = jax.tree.map(lambda rows: rows[:at], history)
         loss, gradient = history.loss, history.gradient_norm
@@ -98,7 +98,7 @@ def _findings(history: History) -> dict[str, str]:
         found["stuck"] = (
             "The loss is that of predicting the frequencies of the classes, whatever the input. "
             "Try a larger learning rate, init_params's 'orthogonal' scheme with "
-            "coordinates='centred' if the network is deep, or inputs centred about 0."
+            "coordinates='centred' if the network is deep, or inputs centered about 0."
         )
     if jammed:
         at = int(hidden.argmax())
@@ -117,7 +117,7 @@ def _findings(history: History) -> dict[str, str]:
     if norms.max() > 1000 * usual > 0:
         found["bursts"] = (
             f"The gradient's norm was {norms.max():.2g} in epoch {int(norms.argmax()) + 1}, where "
-            f"{usual:.2g} is usual. Try optax.clip_by_global_norm before the optimiser."
+            f"{usual:.2g} is usual. Try optax.clip_by_global_norm before the optimizer."
         )
     if loss[-1] > 1.1 * loss[lowest]:
         found["rising"] = (

@@ -37,7 +37,7 @@ def check_rates(rates: tuple[Array | None, ...], layers: int) -> None:
     """Refuses rates that are too few or too many for so many layers."""
     if len(rates) not in (2, layers):
         raise ValueError(
-            f"dropout: wanted one rate, or those of the inputs and of the hidden layers, or "
+            f"dropout: expected one rate, or those of the inputs and of the hidden layers, or "
             f"{layers} (of the inputs and of each hidden layer), got {len(rates)}"
         )
 

@@ -47,14 +47,14 @@ def require_validation(
     if isinstance(validation, tuple | list):
         if len(validation) not in (2, 3):
             raise ValueError(
-                f"validation: wanted (inputs, targets), or these and their weights, got "
+                f"validation: expected (inputs, targets), or these and their weights, got "
                 f"{len(validation)} parts"
             )
         inputs, targets, *more = validation
         inputs, targets = require_samples(params, inputs, targets, loss, of="validation ")
         weights = more[0] if more else None
     elif samples is None:
-        raise TypeError(f"validation: wanted (inputs, targets), got {type(validation).__name__}")
+        raise TypeError(f"validation: expected (inputs, targets), got {type(validation).__name__}")
     else:
         (inputs, targets), weights = samples, validation
     if weights is None:

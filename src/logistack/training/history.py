@@ -44,7 +44,7 @@ class History(NamedTuple):
     validation_accuracy: Float[Array, " epochs"] | None = None
 
 
-def summarise(
+def summarize(
     seen: BatchSums,
     validation: ValidationSums | None,
     *,

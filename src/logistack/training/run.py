@@ -34,7 +34,7 @@ from logistack.training.epoch import (
     require_validation,
     result_params,
 )
-from logistack.training.history import History, summarise
+from logistack.training.history import History, summarize
 from logistack.training.state import BatchSums, TrainState, require_state
 from logistack.training.step import Step, balanced, make_step
 
@@ -88,10 +88,10 @@ def fit(
 
     One pure function of its arrays and one compiled program, however many epochs. It can be
     jitted, differentiated, and vmapped over keys, parameters, data, weights or hyperparameters.
-    A second call with the same shapes and an equal optimiser, freshly built or not, compiles
+    A second call with the same shapes and an equal optimizer, freshly built or not, compiles
     nothing; nor does one with other `hyperparams`.
 
-    Runs of 16 or more equal layers are joined to stacks, which are scanned. The optimiser sees
+    Runs of 16 or more equal layers are joined to stacks, which are scanned. The optimizer sees
     them so, and `state` has them so; `params` come back as they were given. A `TrainState` is
     trained as it is.
 
@@ -126,7 +126,7 @@ def fit(
         min_delta: by how much the validation loss must fall below the best to count, in its own
             unit, 0 or more.
         dropout: how many of the activations a step leaves out, as in `make_step`.
-        label_smoothing: how far targets move towards 1 / K, as in `make_step`; validation has
+        label_smoothing: how far targets move toward 1 / K, as in `make_step`; validation has
             them as they are.
         ema_decay: of a moving average of the parameters, as in `make_step`; the average is then
             what is validated and returned.
@@ -224,7 +224,7 @@ def prepare(
     started = params.params if isinstance(params, TrainState) else params
     recipe = require_recipe(started, **numbers)
     if recipe.patience is not None and validation is None:
-        raise ValueError("patience: wanted validation samples to judge by, got none")
+        raise ValueError("patience: expected validation samples to judge by, got none")
     state = require_state(
         params,
         build(program.optimizer, recipe.hyperparams),
@@ -285,7 +285,7 @@ def _fit(
     *_, unseen = jax.eval_shape(run_epoch, state)
     (state, _), seen = jax.lax.scan(epoch, (state, goes_on(state, recipe)), None, length=epochs)
     row = functools.partial(
-        summarise,
+        summarize,
         loss=program.value.loss,
         reduction=program.value.reduction,
         classes=targets.ndim == 1 and recipe.label_smoothing is None,
@@ -319,11 +319,11 @@ def result_of(state: TrainState, history: History, recipe: Recipe) -> FitResult:
 
 
 def build(optimizer: Any, hyperparams: Mapping[str, Array] | None) -> optax.GradientTransformation:
-    """The optimiser, made from its hyperparameters if they are given."""
+    """The optimizer, made from its hyperparameters if they are given."""
     if hyperparams is not None:
         if not callable(optimizer):
             raise TypeError(
-                f"optimizer: wanted a function of hyperparams, such as optax.sgd, got "
+                f"optimizer: expected a function of hyperparams, such as optax.sgd, got "
                 f"{type(optimizer).__name__}"
             )
         optimizer = optimizer(**hyperparams)
@@ -367,7 +367,7 @@ def warn_if_diverged(result: FitResult, *, first: Array, epochs: int, recipe: Re
     warnings.warn(
         f"the loss or the parameters stopped being finite in epoch {int(last) + 1} (loss "
         f"{result.history.loss[done]:.4g}): the parameters are those after epoch {int(last)}. "
-        "Try a smaller learning rate, optax.clip_by_global_norm before the optimiser, or "
+        "Try a smaller learning rate, optax.clip_by_global_norm before the optimizer, or "
         "reduction='mean' if the rate was meant for the mean.",
         RuntimeWarning,
         stacklevel=3,

@@ -34,7 +34,7 @@ class TrainState(NamedTuple):
 
     Attributes:
         params: the parameters.
-        opt_state: the optimiser's state.
+        opt_state: the optimizer's state.
         epoch: how many epochs lie behind, an int32 scalar; it seeds the next epoch's shuffle.
         average: the moving average of the parameters, where `ema_decay` is given.
         best: the best parameters so far, where there are validation samples.
@@ -177,7 +177,7 @@ def require_state(
         ]
         if described[0] != described[1]:
             raise ValueError(
-                f"params: wanted a TrainState of this optimizer and network, whose opt_state is "
+                f"params: expected a TrainState of this optimizer and network, whose opt_state is "
                 f"{described[0]}, got {described[1]}"
             )
         if ema_decay is None or state.average is None:

@@ -1,4 +1,4 @@
-"""The summed loss of a set of samples, and one step of an optimiser."""
+"""The summed loss of a set of samples, and one step of an optimizer."""
 
 from collections.abc import Callable
 from typing import Any, TypeAlias
@@ -89,7 +89,7 @@ def measure(
     logits = logits.astype(_checks.float32_or_wider(logits.dtype))
     each = jax.vmap(loss)(logits, targets)
     if each.shape != inputs.shape[:1]:
-        raise ValueError(f"loss: wanted one scalar a sample, got shape {each.shape[1:]}")
+        raise ValueError(f"loss: expected one scalar a sample, got shape {each.shape[1:]}")
     return each, logits, observed
 
 
@@ -110,8 +110,8 @@ def make_step(
     """Builds the step that `fit` scans, for a loop of one's own.
 
     The step takes a batch, differentiates its loss Σᵢ wᵢ C(logits(params, xᵢ), ŷᵢ) and applies
-    the optimiser's update. It is pure and not compiled: wrap it in `jax.jit`, `jax.vmap` or
-    `jax.lax.scan`. Optimisers that ask for the loss or its function (line searches, L-BFGS,
+    the optimizer's update. It is pure and not compiled: wrap it in `jax.jit`, `jax.vmap` or
+    `jax.lax.scan`. Optimizers that ask for the loss or its function (line searches, L-BFGS,
     Polyak steps) get them.
 
     Args:
@@ -129,8 +129,8 @@ def make_step(
         ema_decay: β, from 0 to below 1: `state.average` follows the parameters by
             m ← β m + (1 − β) θ, which `optax.ema` computes.
         coordinates: `"plain"`, or `"centred"` to take the steps in the parameters φ of the network
-            of centred units, θ = `fold(φ)`: the optimiser sees φ and the gradient with respect to
-            φ. The state has θ, and the optimiser's part of it is about φ.
+            of centred units, θ = `fold(φ)`: the optimizer sees φ and the gradient with respect to
+            φ. The state has θ, and the optimizer's part of it is about φ.
         augment: a function of a JAX random key and one sample, `(in,)`, that returns the sample
             to learn from in its place, such as a deformed image.
         compute_dtype: `jnp.bfloat16` has the products of matrices take bfloat16 operands and sum
@@ -244,7 +244,7 @@ def make_step(
         average = state.average
         if decay is not None:
             if average is None:
-                raise ValueError("state: wanted an average, as from init_state(..., ema_decay=…)")
+                raise ValueError("state: expected an average, as from init_state(..., ema_decay=…)")
             average = moving_average(decay, params).update(params, average)[1]
         return state._replace(params=params, opt_state=opt_state, average=average), seen
 
@@ -261,7 +261,7 @@ def _augmented(augment: Augment, key: PRNGKeyArray, inputs: Array) -> Array:
     augmented = jax.vmap(augment)(keys, inputs)
     if augmented.shape != inputs.shape:
         raise ValueError(
-            f"augment: wanted a sample of shape {inputs.shape[1:]}, got {augmented.shape[1:]}"
+            f"augment: expected a sample of shape {inputs.shape[1:]}, got {augmented.shape[1:]}"
         )
     return augmented.astype(inputs.dtype)
 
@@ -302,7 +302,7 @@ def as_rows(targets: Array, outputs: int, dtype: Any) -> Float[Array, "n out"]:
 
 
 def smooth(targets: Array, smoothing: Array, outputs: int, dtype: Any) -> Float[Array, "n out"]:
-    """Rows moved by a share of the way towards 1 / K."""
+    """Rows moved by a share of the way toward 1 / K."""
     rows = as_rows(targets, outputs, dtype)
     smoothing = smoothing.astype(rows.dtype)
     return rows + smoothing * (1 / metrics.class_count(outputs) - rows)
@@ -337,7 +337,7 @@ def require_product(compute_dtype: Any) -> Product:
         return jnp.matmul
     if compute_dtype == jnp.bfloat16:
         return _bfloat16_product
-    raise TypeError(f"compute_dtype: wanted None or jnp.bfloat16, got {compute_dtype!r}")
+    raise TypeError(f"compute_dtype: expected None or jnp.bfloat16, got {compute_dtype!r}")
 
 
 @jax.custom_jvp

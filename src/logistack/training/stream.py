@@ -16,7 +16,7 @@ from logistack._static import Static
 from logistack.layers import Params
 from logistack.training.arguments import Loss, Program, Recipe, check_samples
 from logistack.training.epoch import Blocks, close_epoch
-from logistack.training.history import History, summarise
+from logistack.training.history import History, summarize
 from logistack.training.run import FitResult, result_of, step_key, step_of
 from logistack.training.state import BatchSums, TrainState, no_sums
 
@@ -59,7 +59,7 @@ class Source:
         self, batches: Iterable[Any], steps: int | None, params: Params, loss: Loss
     ) -> None:
         if not isinstance(batches, Iterable):
-            raise TypeError(f"batches: wanted an iterable, got {type(batches).__name__}")
+            raise TypeError(f"batches: expected an iterable, got {type(batches).__name__}")
         self._batches, self._iterator = batches, iter(batches)
         self._steps, self._params, self._loss = steps, params, loss
         self._taken = 0
@@ -88,13 +88,13 @@ class Source:
                     return
                 wanted = "one" if self._steps is None else f"{self._steps} in each epoch"
                 raise ValueError(
-                    f"batches: wanted at least {wanted}, got {self._taken - start} in this epoch "
+                    f"batches: expected at least {wanted}, got {self._taken - start} in this epoch "
                     f"and {self._taken} in all before the stream ended"
                 ) from None
             except Exception as error:
                 name = type(error).__name__
                 raise ValueError(
-                    f"batch {self._taken + 1}: wanted to read it, got {name}: {error}"
+                    f"batch {self._taken + 1}: expected to read it, got {name}: {error}"
                 ) from error
             self._taken += 1
             checked = self._check(batch)
@@ -105,7 +105,7 @@ class Source:
         name = f"batch {self._taken}"
         if not isinstance(batch, tuple | list) or len(batch) not in (2, 3):
             raise TypeError(
-                f"{name}: wanted (inputs, targets) or (inputs, targets, weights), got "
+                f"{name}: expected (inputs, targets) or (inputs, targets, weights), got "
                 f"{type(batch).__name__}"
             )
         inputs, targets = (
@@ -124,14 +124,14 @@ class Source:
             shape, dtype = self._first[part]
             if (array.ndim, str(array.dtype)) != (len(shape), dtype):
                 raise ValueError(
-                    f"{name}, {part}: wanted {dtype} of shape {shape}, as in the first, got "
+                    f"{name}, {part}: expected {dtype} of shape {shape}, as in the first, got "
                     f"{array.dtype} of shape {array.shape}"
                 )
         size = self._first["inputs"][0][0]
         missing = size - samples
         if missing < 0:
             raise ValueError(
-                f"{name}: wanted at most {size} samples, as in the first, got {samples}"
+                f"{name}: expected at most {size} samples, as in the first, got {samples}"
             )
         if missing:  # the last sample again, at weight 0
             weights = np.ones(samples, np.float32) if weights is None else weights
@@ -161,7 +161,7 @@ class Source:
         else:
             if not hasattr(self._iterator, "set_state"):
                 raise TypeError(
-                    "batches: wanted an iterator with set_state, as that of the run to continue, "
+                    "batches: expected an iterator with set_state, as that of the run to continue, "
                     f"got {type(self._iterator).__name__}"
                 )
             if isinstance(state, dict) and state.keys() == {"base64"}:
@@ -249,7 +249,7 @@ def _close(
     program: Static[Program],
 ) -> tuple[TrainState, History]:
     state, _, seen = close_epoch(before, after, sums, blocks, recipe, program.value)
-    row = summarise(
+    row = summarize(
         *seen, loss=program.value.loss, reduction=program.value.reduction, classes=classes
     )
     return state, jax.tree.map(lambda value: value[None], row)
