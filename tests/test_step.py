@@ -14,8 +14,10 @@ from logistack.layers import depth_of
 from logistack.losses import sigmoid_cross_entropy, softmax_cross_entropy
 from logistack.network import hidden_layers
 from logistack.training import epoch_order, step_key
-from logistack.training.dropout import draw_masks, require_rates
-from logistack.training.step import measure, require_product
+from logistack.training.dropout import draw_masks
+from logistack.training.measures import measure
+from logistack.training.recipe import read_recipe
+from logistack.training.step import product_in
 
 KEY = jax.random.key(0)
 SAMPLES = 7
@@ -68,9 +70,14 @@ def plain(params):
     return [tuple(map(np.float64, pair)) for pair in itertools.chain.from_iterable(each)]
 
 
+def rates_of(params, rates):
+    """The rates as a run has read them."""
+    return read_recipe("fit", params, SGD, {"dropout": rates}).dropout
+
+
 def drawn(key, params, rates, samples):
     """The masks of the inputs and of every hidden layer, those of a stack one by one."""
-    rates = require_rates(rates)
+    rates = rates_of(params, rates)
     depths = [1, *map(depth_of, hidden_layers(params)[0])]
     masks = []
     for mask, depth in zip(draw_masks(key, params, rates, samples), depths, strict=True):
@@ -378,7 +385,7 @@ def test_a_mask_is_0_or_what_makes_its_mean_1(rate):
     kept = max(1, 65536 - round(rate * 65536)) / 65536
     assert abs(kept - (1 - rate)) <= 2**-16
     params = network((50, 40), (2, 50))
-    for mask in draw_masks(KEY, params, require_rates((rate, rate)), 1000):
+    for mask in draw_masks(KEY, params, rates_of(params, (rate, rate)), 1000):
         assert set(np.unique(mask)) <= {np.float32(0), np.float32(1 / kept)}
         error = (kept * (1 - kept) / mask.size) ** 0.5
         assert abs((np.array(mask) > 0).mean() - kept) <= 5 * error
@@ -426,7 +433,7 @@ def test_masks_are_independent():
     for axis in range(3):  # layers, samples and units
         assert_independent(np.moveaxis(masks, axis, 0))
     steps = [
-        draw_masks(step_key(key, epoch, step), params, require_rates((0.5, 0.0)), 60)[0]
+        draw_masks(step_key(key, epoch, step), params, rates_of(params, (0.5, 0.0)), 60)[0]
         for key in jax.random.split(KEY, 2)
         for epoch in range(3)
         for step in range(3)
@@ -486,7 +493,7 @@ ROUNDING = float(jnp.finfo(jnp.bfloat16).eps) / 2
 def logits_and_gradient(params, compute_dtype):
     """Of the summed loss of 100 digits; a step of rate 1 subtracts the gradient."""
     product, step = (
-        require_product(compute_dtype),
+        product_in(compute_dtype),
         ls.make_step(RATE_1, compute_dtype=compute_dtype),
     )
 

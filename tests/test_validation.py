@@ -13,7 +13,7 @@ from hypothesis import given, settings, strategies
 
 import logistack as ls
 from logistack.losses import sigmoid_cross_entropy, softmax_cross_entropy
-from logistack.training.history import base_rate_loss
+from logistack.training.measures import base_rate_loss
 
 KEY = jax.random.key(0)
 EPOCHS = 24
@@ -154,7 +154,7 @@ def test_more_validation_samples_than_a_block_all_count():
 
 
 def test_what_fills_up_a_block_is_no_sample_of_its_own(monkeypatch):
-    monkeypatch.setattr("logistack.training.epoch.BLOCK", 4)
+    monkeypatch.setattr("logistack.training.run.BLOCK", 4)
     shares = np.float32(0.9 * HELD[1] + 0.05)
 
     def divergence(z, target):
@@ -269,8 +269,8 @@ def test_an_improvement_of_just_min_delta_does_not_count(wandering):
         ({"patience": 3, "validation": None}, ValueError, r"^patience: .*validation.*got none"),
         ({"patience": 0}, ValueError, r"^patience: .*at least 1, got 0"),
         ({"patience": -2}, ValueError, r"^patience: .*at least 1, got -2"),
-        ({"patience": 3.0}, TypeError, r"^patience: .*integer, got dtype float32"),
-        ({"patience": True}, TypeError, r"^patience: .*integer, got dtype bool"),
+        ({"patience": 3.0}, TypeError, r"^patience: .*integer, got float"),
+        ({"patience": True}, TypeError, r"^patience: .*integer, got bool"),
         ({"patience": "3"}, TypeError, r"^patience: .*got dtype <U1"),
         ({"patience": [3, 4]}, ValueError, r"^patience: .*scalar, got shape \(2,\)"),
         ({"min_delta": -0.1}, ValueError, r"^min_delta: .*at least 0, got -0\.1"),

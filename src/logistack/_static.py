@@ -36,6 +36,9 @@ class Static(Generic[T]):
         self._content = self._fingerprint(value)
         self._hash = hash(self._content)
 
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.value(*args, **kwargs)
+
     def __hash__(self) -> int:
         return self._hash
 
