@@ -18,9 +18,8 @@ import optax
 import pytest
 
 import logistack as ls
-from logistack import loops
 from logistack.losses import sigmoid_cross_entropy, softmax_cross_entropy
-from logistack.training import epoch_order, stream
+from logistack.training import driver, epoch_order, stream
 
 pytest.importorskip("orbax.checkpoint")
 
@@ -183,7 +182,7 @@ def test_arrays_of_any_kind_are_batches(wrap):
 
 def test_the_rate_counts_samples_and_not_their_padding(monkeypatch):
     seconds = itertools.count()
-    monkeypatch.setattr(loops, "time", types.SimpleNamespace(perf_counter=seconds.__next__))
+    monkeypatch.setattr(driver, "time", types.SimpleNamespace(perf_counter=seconds.__next__))
     told = []
     batches = itertools.cycle([*BATCHES, (INPUTS[:1], LABELS[:1])])
     train(batches, 2, steps_per_epoch=4, callbacks=[told.append])
@@ -344,7 +343,7 @@ def test_a_list_starts_anew_in_the_epoch_after_the_checkpoint(tmp_path):
 def test_an_interrupted_stream_goes_on(tmp_path):
     def stop(progress):
         if progress.epochs_done == 2:
-            loops.signal.raise_signal(loops.signal.SIGTERM)
+            driver.signal.raise_signal(driver.signal.SIGTERM)
 
     whole = train(Own(), 5)
     with pytest.raises(ls.Interrupted, match=r"^SIGTERM after epoch 2 of 5"):
@@ -479,7 +478,7 @@ def test_ctrl_c_within_a_batch_is_no_fault_of_the_stream():
         ({"steps_per_epoch": 1.5}, TypeError, r"^steps_per_epoch: expected an integer, got 1\.5$"),
         ({"epochs": -1}, ValueError, "^epochs: expected at least 0, got -1$"),
         ({"save_every": 0}, ValueError, "^save_every: expected at least 1, got 0$"),
-        ({"class_weight": "balanced"}, ValueError, "^class_weight: expected an array beside a stream, got 'balanced'$"),
+        ({"class_weight": "balanced"}, ValueError, "^class_weight: expected an array where samples come batch by batch, got 'balanced'$"),
         ({"validation": WEIGHTS}, TypeError, r"^validation: expected \(inputs, targets\), got ndarray$"),
         ({"patience": 3}, ValueError, "^patience: expected validation samples"),
         ({"loss": None}, TypeError, "^loss: expected a function"),

@@ -1,40 +1,51 @@
-"""Functions as compile-time constants, compared by what they compute rather than by identity."""
+"""Functions as compile-time constants, compared by what they compute; and digests of content.
 
-import dis
-import functools
+A program may be used again only for a function that computes the same. Two functions do so when
+their code is the same and everything they can reach is: what they captured, their defaults, the
+globals they name, the attributes they read, and so on, recursively. Where all of that can be
+compared, it is compared; where any of it cannot, as with an object whose state is kept in C, the
+function is equal to itself alone. Either way what is known of the content must be equal too, so
+that a function that was changed in place is another one.
+
+Python's built-in functions, its modules of pure functions, and what is defined in installed
+packages, this one among them, are taken to be constants.
+"""
+
+import dataclasses
 import hashlib
 import types
-from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-import jax
-import numpy as np
+from logistack._content import Array, Identity, Reader
+from logistack._origins import CONSTANTS, Origin, class_origin
 
 T = TypeVar("T")
 
 
 class Static(Generic[T]):
-    """A function, or a tuple of functions, that keys a compiled program by its content.
+    """A function, or a tuple or dataclass of some, that keys a compiled program.
 
     `optax.sgd(0.1)` builds new closures at every call. By identity they differ, and `jax.jit`
-    would compile the same program again; here two functions are equal when their code, their
-    defaults and, recursively, everything they captured and every global they name are equal. The
-    content is taken when the key is made, so that a changed global or array makes another key.
-    What has no content that can be compared (an object of an unknown class) is compared by
-    identity.
+    would compile the same program again; here they are equal, because their content is. Each
+    function is compared by its content if that is known completely, and else by identity, as
+    `jax.jit` does. The content is taken when the key is made: a function that reads a global,
+    an attribute or an array that has changed since makes another key.
 
     Attributes:
-        value: the function or functions.
+        value: the function or functions; calling the key calls it.
         traced: whether a value that is being traced was captured. Such a function belongs to one
             trace and must not key a program that outlives it.
     """
 
     def __init__(self, value: T) -> None:
         self.value = value
-        self.traced = False
-        self._places: dict[int, int] = {}
-        self._content = self._fingerprint(value)
+        self._content, self.traced = _content_of(value)
         self._hash = hash(self._content)
+
+    def __call__(self, *arguments: Any, **keywords: Any) -> Any:
+        function: Any = self.value
+        return function(*arguments, **keywords)
 
     def __hash__(self) -> int:
         return self._hash
@@ -42,81 +53,98 @@ class Static(Generic[T]):
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Static) and self._content == other._content
 
-    def _fingerprint(self, value: Any) -> Any:
-        """A hashable value, equal for equal content."""
-        if isinstance(value, types.FunctionType | list | dict):
-            # Taken apart once and then called by its place: it may hold itself, or stand often.
-            if id(value) in self._places:
-                return ("place", self._places[id(value)])
-            self._places[id(value)] = len(self._places)
 
-        def inside(*parts: Any) -> tuple[Any, ...]:
-            return tuple(map(self._fingerprint, parts))
+def digest(value: Any) -> str:
+    """Returns the SHA-256 of the content of a value, the same in every process.
 
-        match value:
-            case types.FunctionType():
-                captured = inside(*_captured(value))
-                named = [
-                    (name, *inside(value.__globals__[name]))
-                    for name in sorted(set(_names(value.__code__)) & value.__globals__.keys())
-                ]
-                defaults = inside(value.__defaults__, value.__kwdefaults__)
-                return ("function", value.__code__, defaults, captured, tuple(named))
-            case functools.partial():
-                return ("partial", *inside(value.func, value.args, value.keywords))
-            case types.MethodType():
-                return ("method", *inside(value.__func__, value.__self__))
-            case tuple() | list():
-                return (type(value), *inside(*value))
-            case dict():
-                return (dict, *inside(*value, *value.values()))
-            case np.generic() | np.ndarray() if not value.dtype.hasobject:
-                content = hashlib.sha256(value.tobytes()).digest()
-                return (type(value), value.dtype, value.shape, content)
-            case float():  # 0.0 == −0.0, but 1 / ±0 differ
-                return (float, value.hex())
-            case None | bool() | int() | complex() | str() | bytes() | np.dtype() | type():
-                return (type(value), value)
-        self.traced |= isinstance(value, jax.core.Tracer)
-        return _Identity(value)
+    Arrays, NumPy's and JAX's alike, count by dtype, shape and bytes; random keys by their
+    implementation and data; numbers and texts by type and value; functions by their code, without
+    its place in the file, and by what they can reach. What is defined in installed packages counts
+    by its qualified name. What is not known completely, as an object whose state is kept in C,
+    counts by its class and by what is known. So equal content has equal digests, under one version
+    of Python, of JAX and of the packages in use, and different digests mean different content;
+    equal digests mean equal content but for that which is not known.
+
+    Args:
+        value: a pytree, a function, or plain data.
+
+    Returns:
+        64 hexadecimal digits.
+
+    Raises:
+        ValueError: if a value is being traced.
+
+    >>> import jax.numpy as jnp, numpy as np, optax
+    >>> digest(optax.sgd(0.1)) == digest(optax.sgd(0.1)) != digest(optax.sgd(0.2))
+    True
+    >>> digest({"weight": jnp.ones(2)}) == digest({"weight": np.ones(2, np.float32)})
+    True
+    """
+    content, traced = _content_of(value)
+    if traced:
+        raise ValueError("value: expected concrete values, got some that are being traced")
+    return _digest_of(content).hex()
 
 
-class _Identity:
-    """Equal to the same object alone, which it keeps alive, so that no other takes its address."""
-
-    def __init__(self, value: Any) -> None:
-        self.value = value
-
-    def __hash__(self) -> int:
-        return id(self.value)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Identity) and self.value is other.value
-
-
-def _names(code: types.CodeType) -> Iterator[str]:
-    """The names that code may look up in its globals, functions defined inside it included."""
-    yield from code.co_names
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            yield from _names(constant)
-
-
-def _captured(function: types.FunctionType) -> Iterator[Any]:
-    """What a function captured, in order."""
-    code = function.__code__
-    for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
+def _content_of(value: Any) -> tuple[Any, bool]:
+    """A hashable value, equal for equal content, and whether something in it is being traced."""
+    kind = type(value)
+    if isinstance(value, tuple) and class_origin(kind) is not Origin.USER:
+        parts = [*value]
+    elif dataclasses.is_dataclass(kind) and class_origin(kind) is not Origin.USER:
+        parts = [getattr(value, field.name) for field in dataclasses.fields(kind)]
+    else:
+        reader = Reader()
         try:
-            content = cell.cell_contents
-        except ValueError:  # a name that is not bound yet
-            content = cell
-        # Optax's cosine schedule makes its number of steps a float at its first call.
-        changes = type(content) is int and name in _rebound(code)
-        yield float(content) if changes else content
+            content = reader.read(value)
+        except RecursionError:
+            reader.complete, content = False, None
+        if not reader.complete:
+            content = ("itself", Identity(value), content)
+        return content, reader.traced
+    read = [_content_of(part) for part in parts]
+    return (Identity(kind), *(content for content, _ in read)), any(traced for _, traced in read)
 
 
-@functools.cache
-def _rebound(code: types.CodeType) -> frozenset[str]:
-    """The captured names that a function binds anew when it is called."""
-    stored = {step.argval for step in dis.get_instructions(code) if step.opname == "STORE_DEREF"}
-    return frozenset(stored & set(code.co_freevars))
+# Digests.
+
+
+def _digest_of(content: Any) -> bytes:
+    parts: list[Any]
+    match content:
+        case Array():
+            parts = ["array", content.dtype, content.shape, content.digest]
+        case Identity():
+            parts = ["named", _name_of(content.value)]
+        case tuple():
+            parts = ["tuple", *content]
+        case frozenset():
+            return hashlib.sha256(b"set" + b"".join(sorted(map(_digest_of, content)))).digest()
+        case types.CodeType():
+            parts = ["code", content.co_code, content.co_exceptiontable, content.co_consts]
+            parts += [content.co_names, content.co_varnames, content.co_freevars]
+            parts += [content.co_argcount, content.co_posonlyargcount, content.co_kwonlyargcount]
+            parts += [content.co_flags]
+        case type():
+            parts = ["named", _name_of(content)]
+        case float() | complex():  # a constant of code
+            parts = [type(content).__name__, repr(content)]
+        case int():
+            text = f"{type(content).__name__} {content:x}"
+            return hashlib.sha256(text.encode()).digest()
+        case str():
+            return hashlib.sha256(b"str" + content.encode("utf-8", "surrogatepass")).digest()
+        case bytes():
+            return hashlib.sha256(b"bytes" + content).digest()
+        case _:  # None, an ellipsis, a range, a dtype
+            return hashlib.sha256(f"{type(content).__name__} {content!r}".encode()).digest()
+    return hashlib.sha256(b"".join(map(_digest_of, parts))).digest()
+
+
+def _name_of(value: Any) -> str:
+    if isinstance(value, types.CodeType):
+        return f"{Path(value.co_filename).name} {value.co_qualname}"
+    says = isinstance(value, type | types.FunctionType) or id(value) in CONSTANTS
+    named = value if says else type(value)
+    name = getattr(named, "__qualname__", None) or getattr(named, "__name__", None)
+    return f"{named.__module__}.{name}"

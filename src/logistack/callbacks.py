@@ -3,35 +3,14 @@
 import contextlib
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any
 
 import numpy as np
 
 from logistack import _checks
-from logistack.training import FitResult
-
-
-class Progress(NamedTuple):
-    """Where a run stands after a chunk of epochs.
-
-    Attributes:
-        result: the parameters and state now, and the chunk's own rows of history.
-        epochs_before: how many epochs of this run lay behind before the chunk, those from before
-            it resumed among them.
-        epochs_done: how many lie behind now; an epoch that was taken back, because it was not
-            finite, has a row and does not count.
-        samples_per_second: the rate of the chunk, compilation included if it was the first.
-    """
-
-    result: FitResult
-    epochs_before: int
-    epochs_done: int
-    samples_per_second: float
-
-
-Callback: TypeAlias = Callable[[Progress], None]
+from logistack.training.progress import Callback, Progress
 
 
 def rows_of(progress: Progress) -> list[dict[str, Any]]:
