@@ -366,7 +366,7 @@ def test_handlers_are_those_before_after_any_end():
     assert all(now not in before for now in seen)
     with handlers_stay():
         train(1)
-    with handlers_stay(), pytest.raises(ValueError, match=r"^inputs: wanted"):
+    with handlers_stay(), pytest.raises(ValueError, match=r"^inputs: expected"):
         train(1, inputs=INPUTS[:, :2])
 
 

@@ -178,7 +178,7 @@ def drive(
             before = _epoch_of(state)
             chunk = min(every, max(0, first + epochs - before))
             start = time.perf_counter()
-            problem: BaseException | None = None
+            problem: Exception | None = None
             try:
                 result, samples = advance_by(state, chunk)
             except StreamError as error:
@@ -197,7 +197,7 @@ def drive(
                         callback(progress)
                 except StopTraining:
                     stopped = True
-                except BaseException as error:  # what has been learned is saved first
+                except Exception as error:  # what has been learned is saved first
                     problem = error
             number = caught[0] if caught else None
             ends = stopped or problem is not None or number is not None
@@ -214,7 +214,7 @@ def drive(
                     where = f"What was learned up to epoch {now - first} is in {keeper.path}"
                     problem.add_note(where)
                 raise problem
-            if number is not None and not stopped:
+            if number is not None:
                 raise _interrupted(number, result, keeper, done=now - first, epochs=epochs)
             return result
 
