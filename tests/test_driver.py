@@ -506,7 +506,7 @@ def wider():
         (lambda: {"optimizer": optax.adam(0.1)}, ValueError, r"^opt_state\[0\]\.count: expected \(\) int32, .* no such leaf"),
         (lambda: {"ema_decay": 0.9}, ValueError, r"^average\.\S+: expected .* no such leaf"),
         (lambda: {"validation": VALIDATION}, ValueError, r"^best\.\S+: expected .* no such leaf"),
-        (lambda: {"seed": 1}, ValueError, r"^key: expected that of the run that .* has a checkpoint of, \[0, 0\], got \[0, 1\]$"),
+        (lambda: {"seed": 1}, ValueError, r"^key: expected that of the run that .* has a checkpoint of, got another"),
         (lambda: {"every": 0}, ValueError, r"^every: expected at least 1, got 0$"),
         (lambda: {"save_every": 0}, ValueError, r"^save_every: expected at least 1, got 0$"),
         (lambda: {"epochs": -1}, ValueError, r"^epochs: expected at least 0, got -1$"),

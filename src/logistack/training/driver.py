@@ -18,13 +18,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import ArrayLike, Int, PRNGKeyArray, Real
 
-from logistack import _checks, checkpoint
+from logistack import _checks, _static, checkpoint
 from logistack.layers import Params
 from logistack.training.fit import Validation, as_given, prepare, warn_if_diverged
 from logistack.training.measures import History, no_history
 from logistack.training.progress import Callback, Progress, StopTraining
 from logistack.training.recipe import Optimizer, Options, spells_out
-from logistack.training.run import FitResult, compiled_advance, compiled_begin, result_of
+from logistack.training.run import FitResult, Run, compiled_advance, compiled_begin, result_of
 from logistack.training.source import Source, StreamError
 from logistack.training.state import TrainState
 
@@ -123,7 +123,6 @@ def fit_with_callbacks(
     every = _checks.require_count("every", every, low=1)
     assert run.train is not None
     samples = run.train.inputs.shape[0]
-    run = compiled_begin(run)
 
     def advance_by(state: TrainState, chunk: int) -> tuple[FitResult, int]:
         if not chunk:
@@ -135,8 +134,7 @@ def fit_with_callbacks(
 
     result = drive(
         advance_by,
-        run.state,
-        key=key,
+        run,
         epochs=epochs,
         callbacks=callbacks,
         every=every,
@@ -148,9 +146,8 @@ def fit_with_callbacks(
 
 def drive(
     advance_by: Advance,
-    state: TrainState,
+    run: Run,
     *,
-    key: PRNGKeyArray,
     epochs: int,
     callbacks: Sequence[Callback],
     every: int,
@@ -158,7 +155,7 @@ def drive(
     save_every: int,
     source: Source | None = None,
 ) -> FitResult:
-    """Calls `advance_by` chunk by chunk, from `state` or the checkpoint, until all epochs have run.
+    """Calls `advance_by` chunk by chunk, from `run` or its checkpoint, until all epochs have run.
 
     `advance_by(state, epochs)` gives the chunk's result and how many samples it took; it is called
     for no epochs where all have run before.
@@ -166,19 +163,21 @@ def drive(
     epochs = _checks.require_count("epochs", epochs, low=0)
     every = _checks.require_count("every", every, low=1)
     save_every = _checks.require_count("save_every", save_every, low=1)
+    state = compiled_begin(run).state
     first = saved = _epoch_of(state)
     history = _no_rows(state)
-    keeper = None if checkpoint_path is None else _Keeper(Path(checkpoint_path), key, source)
+    keeper = None if checkpoint_path is None else _Keeper(Path(checkpoint_path), run, source)
     if keeper is not None:
         state, history = keeper.resume(state, history)
         saved = _epoch_of(state)
 
     with _caught_signals() as caught:
         while True:
-            before = _epoch_of(state)
+            before, behind = _epoch_of(state), (state, history)
+            place = None if source is None else source.position()
             chunk = min(every, max(0, first + epochs - before))
             start = time.perf_counter()
-            problem: BaseException | None = None
+            problem: Exception | None = None
             try:
                 result, samples = advance_by(state, chunk)
             except StreamError as error:
@@ -197,12 +196,16 @@ def drive(
                         callback(progress)
                 except StopTraining:
                     stopped = True
-                except BaseException as error:  # what has been learned is saved first
+                except Exception as error:  # what has been learned is saved first
                     problem = error
             number = caught[0] if caught else None
             ends = stopped or problem is not None or number is not None
-            if keeper is not None and now - saved >= (1 if ends else save_every):
-                keeper.save(state, history)
+            if isinstance(problem, StreamError):
+                # Its epoch is not whole, and a run that goes on from here begins it anew.
+                if keeper is not None and before > saved:
+                    keeper.save(*behind, place)
+            elif keeper is not None and now - saved >= (1 if ends else save_every):
+                keeper.save(state, history, None if source is None else source.position())
                 saved = now
             if not ends:
                 continue
@@ -210,11 +213,12 @@ def drive(
             if isinstance(problem, StreamError):
                 problem.result = result
             if problem is not None:
-                if keeper is not None and now > first:
-                    where = f"What was learned up to epoch {now - first} is in {keeper.path}"
+                if keeper is not None and before > first:
+                    done = before if isinstance(problem, StreamError) else now
+                    where = f"What was learned up to epoch {done - first} is in {keeper.path}"
                     problem.add_note(where)
                 raise problem
-            if number is not None and not stopped:
+            if number is not None:
                 raise _interrupted(number, result, keeper, done=now - first, epochs=epochs)
             return result
 
@@ -245,19 +249,34 @@ def _rows_that_ran(history: History, axis: int) -> History:
     return jax.tree.map(lambda rows: rows.take(ran, axis), history)
 
 
+def _told(run: Run) -> dict[str, Any]:
+    """What decides the result of a run, by the names of the arguments."""
+    told = {"key": run.key, "params": run.state}
+    for prefix, samples in (("", run.train), ("validation ", run.held)):
+        if samples is not None:
+            told |= {f"{prefix}{name}": part for name, part in samples._asdict().items()}
+    for name, value in ((name, getattr(run.recipe, name)) for name in run.recipe.names()):
+        told[name] = value.value if isinstance(value, _static.Static) else value
+    return told
+
+
 class _Keeper:
-    """The checkpoints of a run: its state, and as notes its key, history and place in a stream."""
+    """The checkpoints of a run: its state, and as notes what it is, its history and its place.
 
-    def __init__(self, path: Path, key: PRNGKeyArray, source: Source | None) -> None:
+    What a run is, are digests of all that decides its result, by the names of the arguments, so
+    that another run is told from this one, and by what.
+    """
+
+    def __init__(self, path: Path, run: Run, source: Source | None) -> None:
         self.path, self._source = path, source
-        self._key = np.asarray(jax.random.key_data(key)).tolist()
+        self._run = {name: _static.digest(value) for name, value in _told(run).items()}
 
-    def save(self, state: TrainState, history: History) -> None:
-        """Keeps a state, with the history of all epochs."""
+    def save(self, state: TrainState, history: History, place: dict[str, Any] | None) -> None:
+        """Keeps a state, with the history of all epochs and the place in the stream."""
         notes = {
-            "key": self._key,
+            "run": self._run,
             "history": jax.tree.map(np.ndarray.tolist, history._asdict()),
-            "stream": None if self._source is None else self._source.position(),
+            "stream": place,
         }
         checkpoint.save(self.path, state, notes=notes)
 
@@ -268,16 +287,18 @@ class _Keeper:
         first = _epoch_of(state)
         state = checkpoint.restore(self.path, state)
         notes = checkpoint.read_notes(self.path)
-        if notes.get("key") != self._key:
-            raise ValueError(
-                f"key: expected that of the run that {self.path} has a checkpoint of, "
-                f"{notes.get('key')}, got {self._key}"
-            )
         if (self._source is None) != (notes["stream"] is None):
             kinds = ("fit_with_callbacks", "fit_stream")
             raise ValueError(
                 f"checkpoint_path: expected a checkpoint of {kinds[self._source is not None]}, "
                 f"{self.path} has one of {kinds[notes['stream'] is not None]}"
+            )
+        kept = notes.get("run", self._run)
+        others = [name for name, own in self._run.items() if kept.get(name) != own]
+        if others:
+            raise ValueError(
+                f"{', '.join(others)}: expected that of the run that {self.path} has a checkpoint "
+                "of, got another: give another run a checkpoint_path of its own"
             )
         if self._source is not None:
             self._source.seek(notes["stream"])

@@ -7,6 +7,7 @@ each array. A run of equal layers may become a stack only before the former.
 
 import functools
 import itertools
+import math
 import re
 from typing import Any
 
@@ -14,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jaxtyping import Array
 
 from logistack._static import Static
 from logistack.coordinates import in_coordinates
@@ -49,43 +51,37 @@ def _indifferent(
 ) -> bool:
     """Compares two updates of a few layers by themselves with those of a stack of as many.
 
-    That the stack's true depth makes no difference is seen in the programs of both depths: they
-    are the same but for this one number.
+    That a depth such as the stack's makes no difference is seen in the programs of both depths:
+    they are the same but for this one number.
     """
+    widths = {size for shape, _ in shapes for size in shape[-2:]}
     depths = {depth for shape, depth in shapes if len(shape) == 3}
-    taken = {size for shape, _ in shapes for size in shape[-2:]} | {FEW}
-    # A depth that is also a width could not be told from it in the program.
-    other = {depth: next(d for d in itertools.count(depth) if d not in taken) for depth in depths}
-
     random = np.random.default_rng(0)
 
     def draw(shape: tuple[int, ...]) -> Any:
-        return jnp.asarray(random.normal(size=shape), dtype)
+        return jnp.asarray(random.normal(size=shape), jnp.float32)
 
     try:
         with jax.ensure_compile_time_eval():
             transformation = in_coordinates(
-                Recipe(optimizer=optimizer, hyperparams=_stand_ins(numbers, dtype)).build(),
-                coordinates,
+                Recipe(optimizer=optimizer, hyperparams=_stand_ins(numbers)).build(), coordinates
             )
-            start, *gradients = (_network(draw, shapes, FEW) for _ in range(3))
-            ways = [
-                _two_updates(transformation, *map(take, (start, *gradients)))
-                for take in (lambda params: params, _one_by_one)
-            ]
-            near = all(
-                np.allclose(a, b, rtol=1e-3, atol=1e-4 * float(jnp.max(jnp.abs(b)) + 1e-30))
-                for a, b in zip(
-                    jax.tree.leaves(_one_by_one(ways[0])), jax.tree.leaves(ways[1]), strict=True
-                )
-            )
+            networks = [_network(draw, shapes, FEW) for _ in range(3)]
+            joined = map(_one_by_one, _updates(transformation, *networks))
+            single = _updates(transformation, *map(_one_by_one, networks))
+            near = all(map(_near, *map(jax.tree.leaves, ([*joined], single))))
         return near and all(
-            _program(transformation, shapes, dtype, other[depth], FEW)
-            == _program(transformation, shapes, dtype, FEW, FEW)
+            _program(transformation, shapes, dtype, _prime_from(max(depth, *widths)))
+            == _program(transformation, shapes, dtype, FEW)
             for depth in depths
         )
     except Exception:  # an optimizer of one structure, such as that of the layers as given
         return False
+
+
+def _near(one: Array, other: Array) -> bool:
+    """Whether two updates differ by no more than the rounding of a sum over all parameters."""
+    return np.allclose(one, other, rtol=0, atol=1e-5 * float(jnp.max(jnp.abs(other))))
 
 
 def _network(of: Any, shapes: Any, depth: int) -> Params:
@@ -104,7 +100,7 @@ def _kind(value: Any) -> Any:
     return value.shape, value.dtype.name
 
 
-def _stand_ins(numbers: Any, dtype: str) -> dict[str, Any] | None:
+def _stand_ins(numbers: Any) -> dict[str, Any] | None:
     if numbers is None:
         return None
     return {
@@ -121,29 +117,44 @@ def _one_by_one(params: Params) -> Params:
     )
 
 
-def _two_updates(
-    optimizer: optax.GradientTransformationExtraArgs, params: Params, *gradients: Params
-) -> Params:
-    state = optimizer.init(params)
-    for gradient in gradients:
-        updates, state = _update(optimizer, gradient, state, params)
-        params = optax.apply_updates(params, updates)
-    return params
+def _updates(optimizer: Any, params: Params, *ways: Params) -> list[Params]:
+    """The updates of a descent, each in a way of its own, far from 0, where decay shows."""
+    params = jax.tree.map(lambda leaf: 100 * leaf, params)
+    state, updates = optimizer.init(params), []
+    for way in ways:
+        update, state = _update(optimizer, optax.tree.add(params, way), state, params)
+        params = optax.apply_updates(params, update)
+        updates.append(update)
+    return updates
 
 
-def _update(optimizer: Any, gradient: Params, state: Any, params: Params) -> Any:
-    """An update of a run on the loss Σ g · θ, whose gradient it is."""
+def _update(optimizer: Any, goal: Params, state: Any, params: Params) -> Any:
+    """An update of a run on half the squared distance to a goal."""
 
     def value(params: Params) -> Any:
-        return optax.tree.vdot(gradient, params)
+        return optax.tree.norm(optax.tree.sub(params, goal), squared=True) / 2
 
+    gradient = optax.tree.sub(params, goal)
     extra = {"value": value(params), "grad": gradient, "value_fn": value}
     return optimizer.update(gradient, state, params, **extra)
 
 
-def _program(optimizer: Any, shapes: Any, dtype: str, depth: int, name: int) -> str:
-    """The program of an update with stacks of `depth` layers, which is written as `name`."""
+def _program(optimizer: Any, shapes: Any, dtype: str, depth: int) -> str:
+    """The program of an update with stacks of `depth` layers, a prime, written as if of `FEW`."""
     params = _network(lambda shape: jax.ShapeDtypeStruct(shape, dtype), shapes, depth)
     state = jax.eval_shape(optimizer.init, params)
     text = str(jax.make_jaxpr(functools.partial(_update, optimizer))(params, state, params))
-    return re.sub(r"0x[0-9a-f]+", "", re.sub(rf"\b{depth}\b", str(name), text))
+
+    def rewritten(number: re.Match[str]) -> str:
+        times, rest = divmod(int(number[0]), depth)
+        return number[0] if rest else str(times * FEW)
+
+    text = " ".join(re.sub(r"0x[0-9a-f]+", "", text).split())
+    return re.sub(r"(?<![\w.\-])[1-9][0-9]*(?![\w.])", rewritten, text)
+
+
+def _prime_from(least: int) -> int:
+    """A prime of at least so much, which divides no width and so tells itself apart."""
+    return next(
+        n for n in itertools.count(least + 1) if all(n % k for k in range(2, math.isqrt(n) + 1))
+    )

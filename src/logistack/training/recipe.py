@@ -205,6 +205,11 @@ class Recipe:
     min_delta: Any = _option(0.0, _read_min_delta, 0.0)
     hyperparams: dict[str, Any] | None = _option(None, _read_hyperparams, None)
 
+    @classmethod
+    def names(cls) -> list[str]:
+        """The names of all that a recipe says, which are those of the arguments."""
+        return [field.name for field in dataclasses.fields(cls)]
+
     @property
     def drops(self) -> bool:
         """Whether a step leaves out inputs or activations."""

@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, UInt32
 
-from logistack import _checks, metrics
+from logistack import _checks, _static, metrics
 from logistack.layers import Params
 from logistack.training.measures import (
     BatchSums,
@@ -102,12 +103,42 @@ def begin(run: Run) -> Run:
         state = first_state(state, recipe.build(), recipe.ema_decay, recipe.coordinates)
     else:
         state = _continued(state, recipe)
-    if run.held is None:
-        state = state._replace(best=None)
-    elif state.best is None:
-        dtype = _checks.float32_or_wider(state.params[0].weight.dtype)
-        state = state._replace(best=Best(state.params, jnp.array(jnp.inf, dtype), state.epoch))
-    return run._replace(state=state)
+    best = None if run.held is None else _best_so_far(state, run.held, recipe)
+    return run._replace(state=state._replace(best=best))
+
+
+def _best_so_far(state: TrainState, held: Samples, recipe: Recipe) -> Best:
+    """The best parameters of the state, with their loss on these validation samples."""
+    own = _checksum(held, recipe)
+    dtype = _checks.float32_or_wider(state.params[0].weight.dtype)
+    none = np.finfo(dtype).max
+    best = state.best
+    if best is None:
+        return Best(state.params, jnp.asarray(none, dtype), state.epoch, own)
+
+    def anew() -> Array:
+        loss, _ = validate(best.params, held, recipe)
+        loss = reduce(loss, weight_of(held, dtype), recipe.reduction).astype(best.loss.dtype)
+        return jnp.where(best.loss < none, loss, best.loss)
+
+    loss = jax.lax.cond(best.measure == own, lambda: best.loss, anew)
+    return best._replace(loss=loss, measure=own)
+
+
+def _checksum(held: Samples, recipe: Recipe) -> UInt32[Array, ""]:
+    """A number that tells validation samples, and ways to measure on them, apart."""
+    ways = None if recipe.traced else (recipe.loss.value, recipe.reduction, recipe.compute_dtype)
+    total = jnp.asarray(np.uint32(int(_static.digest(ways)[:8], 16)))
+    for part in jax.tree.leaves(held):
+        kind = {1: jnp.uint8, 2: jnp.uint16}.get(part.dtype.itemsize, jnp.uint32)
+        words = jax.lax.bitcast_convert_type(part, kind).ravel().astype(jnp.uint32)
+        # Each word is mixed with its place: an exchange of two samples is seen.
+        mixed = (words + np.uint32(1)) * (
+            jnp.arange(words.size, dtype=jnp.uint32) * np.uint32(2654435761) + total
+        )
+        mixed = (mixed ^ (mixed >> 15)) * np.uint32(2246822519)
+        total = total * np.uint32(31) + jnp.sum(mixed ^ (mixed >> 13), dtype=jnp.uint32)
+    return total
 
 
 def _continued(state: TrainState, recipe: Recipe) -> TrainState:
@@ -351,7 +382,7 @@ def validate(
 def _better(state: TrainState, params: Params, value: Array, recipe: Recipe) -> Best:
     best = state.best
     assert best is not None  # `begin` has made room for it
-    now = Best(params, value.astype(best.loss.dtype), state.epoch)
+    now = Best(params, value.astype(best.loss.dtype), state.epoch, best.measure)
     least = best.loss - jnp.asarray(recipe.min_delta, best.loss.dtype)
     return choose(now.loss < least, now, best)
 

@@ -4,8 +4,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, UInt32
 
 from logistack import _checks
 from logistack.layers import Params
@@ -16,13 +17,16 @@ class Best(NamedTuple):
 
     Attributes:
         params: the parameters, averaged if `ema_decay` is given.
-        loss: their validation loss, a scalar; ∞ before the first.
+        loss: their validation loss, a scalar; the largest number of its dtype before the first.
         epoch: after how many epochs they were reached, an int32 scalar.
+        measure: a checksum of what `loss` was measured by, the samples and how, a uint32 scalar:
+            a run that validates otherwise measures `params` anew.
     """
 
     params: Params
     loss: Float[Array, ""]
     epoch: Int[Array, ""]
+    measure: UInt32[Array, ""] | np.uint32 = np.uint32(0)
 
 
 class TrainState(NamedTuple):

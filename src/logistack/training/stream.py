@@ -21,7 +21,6 @@ from logistack.training.run import (
     FitResult,
     Run,
     close_epoch,
-    compiled_begin,
     goes_on,
     result_of,
     step_key,
@@ -112,8 +111,8 @@ def fit_stream(
         options=options,
     )
     require_factors(run.recipe)
-    run = compiled_begin(run)
-    source = Source(batches, steps_per_epoch, run.state.params, options.get("loss"))
+    network = run.state.params if isinstance(run.state, TrainState) else run.state
+    source = Source(batches, steps_per_epoch, network, options.get("loss"))
 
     def advance_by(state: TrainState, epochs: int) -> tuple[FitResult, int]:
         now = run._replace(state=state)
@@ -126,8 +125,7 @@ def fit_stream(
 
     result = drive(
         advance_by,
-        run.state,
-        key=key,
+        run,
         epochs=epochs,
         callbacks=callbacks,
         every=1,
