@@ -65,11 +65,8 @@ LAYER = ls.Layer(jnp.ones((2, 3)), jnp.ones(2))
     [
         (LAYER, jnp.ones(2), ValueError, r"^a: expected shape \(3,\), got \(2,\)$"),
         (LAYER, jnp.ones((4, 3)), ValueError, r"^a: expected shape \(3,\), got \(4, 3\).*jax\.vmap"),
-        (LAYER, 1.0, ValueError, r"^a: expected shape \(3,\), got \(\)$"),
         (LAYER, jnp.array([0.0, jnp.nan, jnp.inf]), ValueError, r"^a: expected finite.*got 2 .* of 3$"),
         (LAYER, ["x", "y", "z"], TypeError, r"^a: expected .*numbers, got dtype <U1$"),
-        (LAYER, None, TypeError, r"^a: expected .*numbers, got dtype object$"),
-        (LAYER, np.ones(3, complex), TypeError, r"^a: expected .*real numbers, got dtype complex128$"),
         (jnp.ones((2, 3)), jnp.ones(3), TypeError, r"^layer: expected a Layer, got "),
         (LAYER._replace(bias=jnp.ones(3)), jnp.ones(3), ValueError, r"^layer: .*\(2, 3\) and bias \(3,\)$"),
         (ls.Layer(jnp.ones(3), jnp.ones(())), jnp.ones(3), ValueError, r"^layer: .*got weight \(3,\)"),
@@ -77,6 +74,6 @@ LAYER = ls.Layer(jnp.ones((2, 3)), jnp.ones(2))
         (ls.Layer(jnp.ones((4, 2, 3)), jnp.ones((4, 2))), jnp.ones(3), ValueError, r"^layer: .*square.*\(4, 2, 3\)$"),
     ],
 )  # fmt: skip
-def test_sigmoid_layer_says_what_it_wanted(layer, a, error, message):
+def test_sigmoid_layer_says_what_it_expected(layer, a, error, message):
     with pytest.raises(error, match=message):
         ls.sigmoid_layer(layer, a)

@@ -190,7 +190,6 @@ def test_a_deep_stack_has_one_output_a_layer():
 ONE = ls.Layer(jnp.ones((1, 2)), jnp.ones(1))
 
 
-@pytest.mark.parametrize("function", FUNCTIONS)
 @pytest.mark.parametrize(
     ("params", "x", "error", "message"),
     [
@@ -198,16 +197,8 @@ ONE = ls.Layer(jnp.ones((1, 2)), jnp.ones(1))
         (ARTICLE, jnp.ones((4, 2)), ValueError, r"^x: expected shape \(2,\), got \(4, 2\).*jax\.vmap"),
         (ARTICLE, jnp.ones(()), ValueError, r"^x: expected shape \(2,\), got \(\)"),
         (ARTICLE, [], ValueError, r"^x: expected shape \(2,\), got \(0,\)"),
-        (ARTICLE, [[1.0], [1.0, 2.0]], ValueError, r"^x: expected an array of numbers, got "),
         (ARTICLE, [1.0, float("nan")], ValueError, r"^x: expected finite values, got 1 .* of 2$"),
-        (ARTICLE, [float("inf"), 0.0], ValueError, r"^x: expected finite values, got 1 .* of 2$"),
-        (ARTICLE, np.array([-1e300, 0.0]), ValueError, r"^x: expected finite values, got 1 .* of 2$"),
-        (ARTICLE, np.array([2**40, 0]), ValueError, r"^x: .*got .*1099511627776"),
-        (ARTICLE, "ab", TypeError, r"^x: expected .*numbers, got dtype <U2"),
-        (ARTICLE, [1, 2j], TypeError, r"^x: expected .*real numbers, got dtype complex"),
         (ARTICLE, jnp.array([1, 2j]), TypeError, r"^x: expected .*real numbers, got dtype complex64"),
-        (ARTICLE, None, TypeError, r"^x: expected .*numbers, got dtype object"),
-        (ARTICLE, np.zeros(2, "m8[s]"), TypeError, r"^x: expected .*numbers, got dtype timedelta64"),
         (ARTICLE, jax.random.split(jax.random.key(0)), TypeError, r"^x: expected .*numbers, got .*key"),
         ((), jnp.ones(2), ValueError, r"^params: expected at least one Layer, got none"),
         (ONE, jnp.ones(2), TypeError, r"^params: expected a tuple of Layer, got Layer"),
@@ -225,9 +216,19 @@ ONE = ls.Layer(jnp.ones((1, 2)), jnp.ones(1))
         ((ls.Layer([[1.0, 2.0]], [1.0]),), jnp.ones(2), TypeError, r"^params\[0\]\.weight: .*got list"),
     ],
 )  # fmt: skip
-def test_says_what_it_wanted(function, params, x, error, message):
+def test_logits_says_what_it_expected(params, x, error, message):
     with pytest.raises(error, match=message):
-        function(params, x)
+        ls.logits(params, x)
+
+
+@pytest.mark.parametrize("function", FUNCTIONS[1:])
+def test_the_others_check_the_same(function):
+    with pytest.raises(ValueError, match=r"^x: expected shape \(2,\), got \(3,\)"):
+        function(ARTICLE, jnp.ones(3))
+    with pytest.raises(ValueError, match=r"^x: expected finite values, got 1 .* of 2$"):
+        function(ARTICLE, [1.0, float("nan")])
+    with pytest.raises(TypeError, match=r"^params: expected a tuple of Layer, got Layer"):
+        function(ONE, jnp.ones(2))
 
 
 def test_shapes_are_checked_inside_a_trace_too():

@@ -6,6 +6,7 @@ import importlib.resources
 import inspect
 import json
 import os
+import pathlib
 import subprocess
 import sys
 
@@ -108,6 +109,20 @@ def test_the_version_is_that_of_the_distribution():
 
 def test_the_package_says_it_is_typed():
     assert (importlib.resources.files("logistack") / "py.typed").is_file()
+
+
+def files(folder):
+    """Every file below a folder but compiled ones, with its bytes."""
+    paths = (path for path in folder.rglob("*") if path.is_file() and path.suffix != ".pyc")
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
+
+
+def test_the_wheel_has_every_file():
+    sources = pathlib.Path(__file__).parent.parent / "src" / "logistack"
+    installed = pathlib.Path(ls.__file__).parent
+    if installed.samefile(sources):
+        pytest.skip("the sources themselves are installed here, and no wheel")
+    assert files(installed) == files(sources)
 
 
 def python(code):

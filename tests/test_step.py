@@ -1,8 +1,5 @@
 """The step's options: optimizers, smoothing, class weights, dropout, averaging, half precision."""
 
-import functools
-import itertools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,6 +10,7 @@ from sklearn import datasets
 import logistack as ls
 from logistack.losses import softmax_cross_entropy
 from logistack.training import epoch_order, step_key
+from tests.masks import LOOK, drawn, plain, sigmoid
 
 KEY = jax.random.key(0)
 SAMPLES = 7
@@ -53,65 +51,6 @@ def take_step(state, *batch, key=None, optimizer=SGD, **options):
 
 
 # An independent implementation, in NumPy and float64, with backpropagation by hand.
-
-
-def sigmoid(z):
-    return 1 / (1 + np.exp(-z))
-
-
-def plain(params):
-    """The weight and bias of every layer, those of a stack one by one."""
-    each = (zip(*layer, strict=True) if layer.weight.ndim == 3 else [layer] for layer in params)
-    return [tuple(map(np.float64, pair)) for pair in itertools.chain.from_iterable(each)]
-
-
-# An optimizer that changes nothing, and whose state is the gradient.
-LOOK = optax.GradientTransformation(
-    lambda params: params,
-    lambda gradient, state, params=None: (jax.tree.map(jnp.zeros_like, gradient), gradient),
-)
-
-
-@functools.partial(jax.jit, static_argnames="samples")
-def gradients(key, params, rates, samples):
-    """Of each sample alone, where each layer alone drops units: with axes (layer, sample)."""
-    ones = jnp.ones((samples, params[0].weight.shape[-1]))
-    zeros = jnp.zeros((samples, params[-1].weight.shape[-2]))
-
-    def gradient(rates, weights):
-        step = ls.make_step(LOOK, dropout=rates)
-        return step(ls.init_state(params, LOOK), ones, zeros, weights, key=key)[0].opt_state
-
-    of_samples = jax.vmap(gradient, (None, 0))
-    return jax.vmap(of_samples, (0, None))(jnp.diag(rates), jnp.eye(samples))
-
-
-def drawn(key, params, rates, samples):
-    """The masks of the inputs and of every hidden layer, those of a stack one by one.
-
-    They are what a step multiplies activations by, which its gradient ∂C/∂W = ∂C/∂b aᵀ gives away.
-    They depend on the shapes of the parameters alone, so these are some that let gradients pass.
-    """
-    draw = np.random.default_rng(5).standard_normal
-    params = jax.tree.map(
-        lambda a: jnp.asarray(4 * draw(a.shape) / a.shape[-1] ** 0.5, a.dtype), params
-    )
-    seen = []
-    for layer in jax.tree.map(np.float64, gradients(key, params, jnp.array(rates), samples)):
-        stacked = layer.weight.ndim == 5
-        seen += zip(*(np.moveaxis(a, 2, 0) for a in layer), strict=True) if stacked else [layer]
-    masks, a = [], np.ones((samples, params[0].weight.shape[-1]))
-    for place, ((weight, bias), own) in enumerate(zip(plain(params), seen, strict=True)):
-        dw, db = (part[place] for part in own)
-        unit = abs(db).argmax(1)[:, None]
-        fed = np.take_along_axis(dw, unit[..., None], 1)[:, 0] / np.take_along_axis(db, unit, 1)
-        mask = fed / a
-        kept = mask[mask != 0]
-        scale = np.median(kept) if kept.size else 1.0
-        np.testing.assert_allclose(kept, scale, rtol=1e-3)  # one number, but for rounding
-        masks.append(np.where(mask != 0, scale, 0.0))
-        a = sigmoid(a @ weight.T + bias)
-    return masks
 
 
 def backpropagate(theta, x, goals, w=None, *, classes=None, masks=None, softmax=False):
@@ -429,22 +368,18 @@ def test_every_layer_drops_its_own_share():
             assert abs(shares - rate).max() < 5.5 * (rate * (1 - rate) / mask.shape[axis]) ** 0.5
 
 
-def test_a_pair_is_the_rate_of_the_inputs_and_of_all_hidden_layers():
-    for name, layers in (("plain", 2), ("deep", 3), ("stack", 4)):
-        params = NETWORKS[name]
-        state, targets = ls.init_state(params, SGD), np.eye(params[-1].bias.size)[LABELS]
-        same = [
-            [(0.2, 0.5), (0.2, *[0.5] * (layers - 1))],
-            [0.5, (0.0, 0.5), (0.0, *[0.5] * (layers - 1))],
-        ]
-        for group in same:
-            first, *others = (
-                take_step(state, INPUTS, targets, key=KEY, dropout=rates) for rates in group
-            )
-            for other in others:
-                assert_close(other, first, rtol=0)
-    (single,) = drawn(KEY, network((2, 3)), (0.5,), 50)
-    assert (single == 0).any()
+@pytest.mark.parametrize(
+    ("name", "rates", "each"),
+    [("plain", 0.5, (0.0, 0.5)), ("stack", (0.2, 0.5), (0.2, 0.5, 0.5, 0.5))],
+    ids=["one rate", "pair"],
+)
+def test_one_rate_is_that_of_all_hidden_layers_and_a_pair_has_the_inputs_first(name, rates, each):
+    params = NETWORKS[name]
+    state, targets = ls.init_state(params, SGD), np.eye(params[-1].bias.size)[LABELS]
+    one, other = (
+        take_step(state, INPUTS, targets, key=KEY, dropout=dropout) for dropout in (rates, each)
+    )
+    assert_close(one, other, rtol=0)
 
 
 def assert_independent(rows):
@@ -637,20 +572,18 @@ def test_a_run_with_all_options_continues_bit_for_bit():
     assert (other.history.loss != whole.history.loss).all()
 
 
-@pytest.mark.parametrize(
-    "changed",
-    [{"dropout": (0.1, 0.9)}, {"label_smoothing": 0.5}, {"ema_decay": 0.5},
-     {"class_weight": [1.0, 3.0]}, {"class_weight": "balanced"}],
-    ids=["dropout", "label_smoothing", "ema_decay", "class_weight", "balanced"],
-)  # fmt: skip
-def test_another_value_of_an_option_compiles_nothing_and_counts(compilations, changed):
+def test_another_value_of_an_option_compiles_nothing_and_counts(compilations):
     first = run_all()
-    run_all(**changed)  # `balanced` counts the classes in programs of its own
-    seen = len(compilations)
-    result = run_all(**changed)
-    assert len(compilations) == seen
-    leaves = zip(*map(jax.tree.leaves, (result.params, first.params)), strict=True)
-    assert all((one != other).any() for one, other in leaves)
+    run_all(class_weight="balanced")  # which counts the classes in programs of its own
+    for changed in (
+        {"dropout": (0.1, 0.9)}, {"label_smoothing": 0.5}, {"ema_decay": 0.5},
+        {"class_weight": [1.0, 3.0]}, {"class_weight": "balanced"},
+    ):  # fmt: skip
+        seen = len(compilations)
+        result = run_all(**changed)
+        assert len(compilations) == seen, changed
+        leaves = zip(*map(jax.tree.leaves, (result.params, first.params)), strict=True)
+        assert all((one != other).any() for one, other in leaves)
 
 
 @pytest.mark.parametrize(

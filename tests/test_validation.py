@@ -672,9 +672,13 @@ def test_stuck_is_within_1_percent_of_the_loss_of_the_weighted_base_rate(case):
 
 
 def test_a_second_validated_run_compiles_nothing(compilations):
-    first = train(patience=EPOCHS)
+    def run(sign, rate, patience, min_delta, seed, state):
+        held = (sign * HELD[0], HELD[1], HELD_WEIGHTS)
+        train(rate, patience=patience, min_delta=min_delta, validation=held)
+        train(patience=np.int64(patience), min_delta=1, key=jax.random.key(seed))
+        return train(patience=patience, params=state).state
+
+    state = run(1, 1.0, EPOCHS, 0.5, 2, train(patience=EPOCHS).state)
     seen = len(compilations)
-    train(0.5, patience=3, min_delta=0.25, validation=(-HELD[0], 1 - HELD[1], HELD_WEIGHTS))
-    train(patience=np.int64(4), min_delta=1, key=jax.random.key(3))
-    train(patience=EPOCHS, params=first.state)
+    run(-1, 0.5, 3, 0.25, 3, state)
     assert len(compilations) == seen
