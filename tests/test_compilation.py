@@ -4,7 +4,10 @@ import os
 import subprocess
 import sys
 
+import jax
 import pytest
+
+import logistack as ls
 
 PROGRAM = """
 import sys
@@ -42,6 +45,18 @@ def test_a_second_process_finds_what_the_first_compiled(tmp_path):
     assert run(folder) == [str(folder), "miss"]
     assert list(folder.iterdir())
     assert run(folder) == [str(folder), "hit"]
+
+
+@pytest.mark.parametrize(
+    ("folder", "error"), [("gs://bucket/programs", ValueError), (3, TypeError)]
+)
+def test_what_is_no_folder_of_this_machine_is_refused(folder, error):
+    before = jax.config.values["jax_compilation_cache_dir"]
+    if before is not None:
+        pytest.skip("JAX has a folder, which stays")
+    with pytest.raises(error, match=r"^folder: expected a path"):
+        ls.keep_compiled_programs(folder)
+    assert jax.config.values["jax_compilation_cache_dir"] is None
 
 
 @pytest.mark.parametrize("configured", [False, True])

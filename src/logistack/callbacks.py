@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from logistack import _checks
+from logistack import _checks, _files
 from logistack.training import FitResult
 
 
@@ -18,10 +18,10 @@ class Progress(NamedTuple):
 
     Attributes:
         result: the parameters and state now, and the chunk's own rows of history.
-        epochs_before: how many epochs of this run lay behind before the chunk, those from before
-            it resumed among them.
-        epochs_done: how many lie behind now; an epoch that was taken back, because it was not
-            finite, has a row and does not count.
+        epochs_before: how many epochs of this run had been done before the chunk, including those
+            before it was resumed.
+        epochs_done: how many have been done now; an epoch that was taken back, because it was not
+            finite, has a row but does not count.
         samples_per_second: the rate of the chunk, compilation included if it was the first.
     """
 
@@ -31,7 +31,56 @@ class Progress(NamedTuple):
     samples_per_second: float
 
 
+class StopTraining(Exception):  # noqa: N818 — it is a request, and not an error
+    """Raised by a callback to end the run in good order, after the chunk that it was told of.
+
+    The callbacks after it are not called. What was trained is saved where there is a
+    `checkpoint_path`, and returned as if the run had been of so many epochs.
+    """
+
+
 Callback: TypeAlias = Callable[[Progress], None]
+"""A function of one `Progress`, called between chunks of epochs.
+
+What it returns is ignored. It ends the run by raising `StopTraining`:
+
+    def stop_when_learned(progress):
+        if progress.result.history.loss[-1] < 0.01:
+            raise StopTraining
+
+Any other exception ends the run, too, and reaches the caller after what was trained is saved.
+"""
+
+
+def require_callbacks(callbacks: Any) -> tuple[Callback, ...]:
+    """Returns the callbacks of a run as a tuple.
+
+    Args:
+        callbacks: a list or tuple of functions of one `Progress`.
+
+    Raises:
+        TypeError: naming the argument, if it is not a list or tuple, as a function by itself is
+            not, or if one of its entries cannot be called with a `Progress`.
+
+    >>> len(require_callbacks([print]))
+    1
+    """
+    if not isinstance(callbacks, list | tuple):
+        raise TypeError(
+            f"callbacks: expected a list or tuple of functions of one Progress, got {callbacks!r}"
+        )
+    for place, callback in enumerate(callbacks):
+        # What `json_lines` and the others return can be called, too, but only decorates.
+        if isinstance(callback, contextlib.ContextDecorator):
+            raise TypeError(
+                f"callbacks[{place}]: expected what a context manager yields, as `log` in `with "
+                f"json_lines(path) as log`, got the context manager itself, {callback!r}"
+            )
+        if not callable(callback):
+            raise TypeError(
+                f"callbacks[{place}]: expected a function of one Progress, got {callback!r}"
+            )
+    return tuple(callbacks)
 
 
 def rows_of(progress: Progress) -> list[dict[str, Any]]:
@@ -62,15 +111,19 @@ def rows_of(progress: Progress) -> list[dict[str, Any]]:
 def json_lines(path: str | os.PathLike[str]) -> Iterator[Callback]:
     """Appends a line of JSON to a file for every epoch, as it comes.
 
-    Each line is an object with `epoch`, `samples_per_second` and the measures of `History`; JSON
-    has no number for NaN and ±∞, which become null. A run that is killed and resumed writes the
-    epochs since its last checkpoint again: the later line holds.
+    Each line is an object with `epoch`, `samples_per_second` and the measures of `History`. JSON
+    has no NaN or ±∞: they become null. A run that is killed and resumed writes the epochs since
+    its last checkpoint again; the later line is the one that counts.
 
     Args:
         path: the file; it and its folder are made if they are not there.
 
     Yields:
         The callback.
+
+    Raises:
+        ValueError: if the path is a URL.
+        OSError: if the file cannot be written to.
 
     >>> import tempfile, jax, jax.numpy as jnp, optax, logistack as ls
     >>> x, y = jnp.eye(2), jnp.eye(2)
@@ -84,9 +137,11 @@ def json_lines(path: str | os.PathLike[str]) -> Iterator[Callback]:
     >>> [line["epoch"] for line in lines], sorted(lines[0])[:3]
     ([1, 2], ['accuracy', 'epoch', 'gradient_norm'])
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+b") as file:
+    path = _files.local_path("path", path)
+    with _named("path", path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("a+b")
+    with file:
         if file.tell():
             file.seek(-1, os.SEEK_END)
             if file.read() != b"\n":  # a line cut off by the end of its process
@@ -99,6 +154,17 @@ def json_lines(path: str | os.PathLike[str]) -> Iterator[Callback]:
             file.flush()
 
         yield log
+
+
+@contextlib.contextmanager
+def _named(name: str, path: Path) -> Iterator[None]:
+    """Names the argument in what the file system raises."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or error
+        message = f"{name}: expected a place that can be written to, got {path}: {reason}"
+        raise type(error)(message) from error
 
 
 def _without_nan(value: Any) -> Any:
@@ -120,9 +186,14 @@ def tensorboard(folder: str | os.PathLike[str]) -> Iterator[Callback]:
         The callback.
 
     Raises:
+        ValueError: if the folder is a URL.
+        OSError: if the folder cannot be written to.
         ModuleNotFoundError: if tensorboardX is not installed.
     """
-    writer = _checks.import_extra("tensorboardX", "tensorboard").SummaryWriter(os.fspath(folder))
+    tensorboard_x = _checks.import_extra("tensorboardX", "tensorboard")
+    folder = _files.local_path("folder", folder)
+    with _named("folder", folder):
+        writer = tensorboard_x.SummaryWriter(os.fspath(folder))
 
     def log(progress: Progress) -> None:
         for row in rows_of(progress):
