@@ -1,7 +1,9 @@
 # Every target sets up what it needs and does nothing twice. uv is used where it is installed.
+# PYTHON=python3.12 makes environments of its own beside those of the default.
 PYTHON ?= python3
-VENV := .venv
-WHEEL_VENV := .venv-wheel
+SUFFIX := $(if $(filter-out python3,$(PYTHON)),-$(notdir $(PYTHON)))
+VENV := .venv$(SUFFIX)
+WHEEL_VENV := .venv-wheel$(SUFFIX)
 UV := $(shell command -v uv 2>/dev/null)
 SOURCES := $(shell find src -type f -not -name '*.pyc')
 
@@ -13,7 +15,7 @@ create = $(PYTHON) -m venv --clear $(1)
 install = $(1)/bin/python -m pip install --quiet --disable-pip-version-check $(2)
 endif
 
-.PHONY: help digits article backpropagation depth limits published test lint benchmark clean
+.PHONY: help digits article backpropagation depth limits published test test-fast wheel lint benchmark clean
 
 help:
 	@echo 'make digits            train a network on handwritten digits and show what it learned'
@@ -23,6 +25,7 @@ help:
 	@echo 'make limits            find how many hidden units are enough where a line is not, with proofs both ways'
 	@echo 'make published         print the errors reached beside the published ones; PUBLISHED= trains what is missing'
 	@echo 'make test              lint, types, the whole suite, and the public surface of the built wheel'
+	@echo 'make test-fast         what of it trains small networks, for another PYTHON=python3.12'
 	@echo 'make benchmark         time training beside PyTorch, scikit-learn, Flax and Equinox'
 	@echo 'make clean             remove the virtual environments and everything built'
 
@@ -46,8 +49,16 @@ PUBLISHED := --table
 published: $(VENV)/.experiments
 	$(VENV)/bin/python experiments/published.py $(PUBLISHED)
 
-test: lint $(WHEEL_VENV)/.wheel
+test: lint wheel
 	$(VENV)/bin/python -m pytest -n auto --dist loadfile
+
+# Without experiments, figures and processes that are killed: they hardly depend on the version.
+SLOW := article backpropagation cli depth digits driver limits plots% published readme separability
+FAST := $(filter-out $(SLOW:%=tests/test_%.py),$(wildcard tests/test_*.py))
+test-fast: $(VENV)/.test wheel
+	$(VENV)/bin/python -m pytest -n auto --dist loadfile $(FAST)
+
+wheel: $(WHEEL_VENV)/.wheel
 	@echo 'The public surface, from the built wheel with its runtime dependencies alone:'
 	cd $(WHEEL_VENV) && bin/python -m pytest --noconftest -c /dev/null -p no:cacheprovider \
 		-W error ../tests/test_public.py
@@ -89,4 +100,4 @@ $(WHEEL_VENV)/.wheel: pyproject.toml README.md LICENSE $(SOURCES) | $(WHEEL_VENV
 	@touch $@
 
 clean:
-	rm -rf $(VENV) $(WHEEL_VENV) dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-* dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -14,7 +14,7 @@ names = (
     )),
 )
 rooms = [f"logistack.{name}" for name in names]
-with jaxtyping.install_import_hook([*rooms, "logistack.loops"], "beartype.beartype"):
+with jaxtyping.install_import_hook(rooms, "beartype.beartype"):
     import logistack as ls
 
     for name in ls.__all__:  # a room is imported when it is first used

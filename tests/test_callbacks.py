@@ -15,7 +15,7 @@ import optax
 import pytest
 
 import logistack as ls
-from logistack import loops
+from logistack.training import driver
 
 KEY = jax.random.key(0)
 INPUTS = np.asarray(jax.random.normal(jax.random.key(1), (10, 3)))
@@ -47,7 +47,7 @@ def row_of(history, epoch):
 
 def test_progress_has_the_chunk_the_epochs_and_the_rate(monkeypatch):
     seconds = itertools.count(step=2)
-    monkeypatch.setattr(loops, "time", types.SimpleNamespace(perf_counter=seconds.__next__))
+    monkeypatch.setattr(driver, "time", types.SimpleNamespace(perf_counter=seconds.__next__))
     told = []
     result = train(5, told.append, every=2)
     assert [progress.epochs_done for progress in told] == [2, 4, 5]

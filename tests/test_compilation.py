@@ -5,6 +5,8 @@ import subprocess
 import sys
 
 import jax
+import numpy as np
+import optax
 import pytest
 
 import logistack as ls
@@ -66,3 +68,44 @@ def test_by_default_the_user_s_cache_folder_unless_jax_has_one(tmp_path, configu
     if configured:
         wanted = environment["JAX_COMPILATION_CACHE_DIR"] = tmp_path / "own"
     assert run(**environment)[0] == str(wanted)
+
+
+def optimizers_states(tree):
+    """The types of Optax's named tuples in a tree."""
+    kinds = set()
+    if isinstance(tree, tuple):
+        kinds = set().union(*map(optimizers_states, tree))
+        if type(tree).__module__.startswith("optax"):
+            kinds.add(type(tree))
+    return kinds
+
+
+def test_a_run_is_exported_for_every_platform_and_read_back():
+    optimizer = optax.sgd(0.1, momentum=0.9)
+    inputs = np.random.default_rng(0).standard_normal((7, 3)).astype(np.float32)
+    targets = np.eye(2, dtype=np.float32)[[0, 1, 1, 0, 1, 0, 0]]
+
+    @jax.jit
+    def run(key, params):
+        result = ls.fit(
+            key, params, inputs, targets, optimizer=optimizer, epochs=3, batch_size=3,
+            validation=(inputs, targets), ema_decay=0.5,
+        )  # fmt: skip
+        step = ls.make_step(optimizer, ema_decay=0.5)
+        return result, step(result.state, inputs, targets)[1]
+
+    arguments = jax.random.key(0), ls.init_params(jax.random.key(1), (3, 4, 2))
+    plain = run(*arguments)
+    assert isinstance(plain[1], ls.BatchSums)
+    for kind in optimizers_states(plain):  # whose registration is not this library's
+        jax.export.register_namedtuple_serialization(kind, serialized_name=str(kind))
+    platforms = ("cpu", "cuda", "rocm", "tpu")
+    program = jax.export.export(run, platforms=platforms)(*arguments)
+    again = jax.export.deserialize(program.serialize())
+    assert again.platforms == platforms
+    given, wanted = again.call(*arguments), program.call(*arguments)
+    assert jax.tree.structure(given) == jax.tree.structure(plain)
+    for leaves in zip(*map(jax.tree.leaves, (given, wanted, plain)), strict=True):
+        np.testing.assert_array_equal(*leaves[:2], strict=True)
+        # XLA may fuse the program of many platforms otherwise.
+        np.testing.assert_allclose(leaves[0], leaves[2], rtol=1e-5, atol=1e-6)

@@ -12,7 +12,8 @@ from hypothesis import given, settings, strategies
 
 import logistack as ls
 from logistack.training import epoch_order
-from logistack.training.dropout import draw_masks, require_rates
+from logistack.training.dropout import draw_masks
+from logistack.training.recipe import read_recipe
 
 KEY = jax.random.key(0)
 SAMPLES = 8
@@ -386,7 +387,12 @@ def test_a_dropped_unit_rests_at_one_half(x64):
     rates = (0.2, 0.5, 0.4, 0.5)
     step = jax.jit(ls.make_step(optax.sgd(0.1), dropout=rates, coordinates="centred"))
     state, seen = step(ls.init_state(PLAIN, optax.sgd(0.1)), INPUTS, TARGETS, key=KEY)
-    drawn = draw_masks(KEY, ls.fold(CENTRED), require_rates(rates), SAMPLES)
+    drawn = draw_masks(
+        KEY,
+        ls.fold(CENTRED),
+        read_recipe("fit", CENTRED, optax.sgd(0.1), {"dropout": rates}).dropout,
+        SAMPLES,
+    )
     of_inputs, first, of_stack = map(np.asarray, drawn)
     masks = [of_inputs, first, of_stack[:, 0], of_stack[:, 1]]
     assert all(0 < np.mean(mask == 0) < 1 for mask in masks)

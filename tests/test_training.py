@@ -1,5 +1,6 @@
 """Training: the summed loss, one step, and the run that scans it."""
 
+import functools
 import inspect
 import itertools
 
@@ -130,13 +131,11 @@ WEIGHTED = {"batch_size": 3, "sample_weight": WEIGHTS, "reduction": "mean"}
 @pytest.mark.parametrize(
     ("optimizer", "make_update", "options"),
     [
-        (optax.sgd(0.1), lambda: momentum(0.1, 0.0), {"batch_size": 3}),
-        (optax.sgd(0.05, momentum=0.9), lambda: momentum(0.05, 0.9), {}),
-        (optax.sgd(0.05, momentum=0.9), lambda: momentum(0.05, 0.9), WEIGHTED),
-        (optax.adam(0.01), lambda: adam(0.01), {}),
+        (optax.sgd(0.1), lambda: momentum(0.1, 0.0), {}),
+        (optax.sgd(0.05, momentum=0.9), lambda: momentum(0.05, 0.9), {"batch_size": 3}),
         (optax.adam(0.01), lambda: adam(0.01), WEIGHTED),
     ],
-    ids=["batches", "momentum", "momentum, weighted", "adam", "adam, weighted"],
+    ids=["one batch", "momentum, batches", "adam, weighted"],
 )
 def test_training_equals_numpy_in_float64(x64, optimizer, make_update, options):
     given = train(optimizer, params=to_float64(PARAMS), epochs=4, **options)
@@ -212,9 +211,8 @@ def test_every_place_of_a_large_set_is_equally_likely():
     assert (np.diff(orders) == 1).mean() < 10 / 5000
 
 
-@pytest.mark.parametrize("batch_size", [1, 3, 7])
-def test_every_sample_counts_once_an_epoch_whatever_the_batch(batch_size):
-    still = train(optax.sgd(0.0), batch_size=batch_size, epochs=2, sample_weight=WEIGHTS)
+def test_every_sample_counts_once_an_epoch_though_batches_leave_a_rest():
+    still = train(optax.sgd(0.0), batch_size=3, epochs=2, sample_weight=WEIGHTS)
     loss = summed_loss(PARAMS, INPUTS, TARGETS, weights=WEIGHTS)
     z = jax.vmap(ls.logits, (None, 0))(PARAMS, INPUTS)
     accuracy = ls.metrics.accuracy(z, TARGETS, weights=WEIGHTS)
@@ -254,10 +252,9 @@ def test_no_epochs_change_nothing():
     ("make", "batch_size"),
     [
         (lambda: optax.sgd(0.1, momentum=0.9), None),
-        (lambda: optax.sgd(0.1, momentum=0.9), 3),
         (lambda: optax.adam(0.01), 3),
     ],
-    ids=["momentum", "momentum, batches", "adam, batches"],
+    ids=["momentum", "adam, batches"],
 )
 def test_a_run_continues_bit_for_bit(make, batch_size):
     whole = train(make(), epochs=6, batch_size=batch_size)
@@ -335,13 +332,12 @@ def test_what_a_step_saw_adds_up():
 
 
 def test_summed_loss_is_the_sum_over_samples():
-    each = [
-        sigmoid_cross_entropy(ls.logits(PARAMS, x), y) for x, y in zip(INPUTS, TARGETS, strict=True)
-    ]
-    for total in (ls.summed_loss, summed_loss):
-        np.testing.assert_allclose(total(PARAMS, INPUTS, TARGETS), np.sum(each), rtol=1e-6)
-        weighted = total(PARAMS, INPUTS, TARGETS, weights=WEIGHTS)
-        np.testing.assert_allclose(weighted, np.dot(WEIGHTS, each), rtol=1e-6)
+    x, y, theta = (jax.tree.map(np.float64, tree) for tree in (INPUTS, TARGETS, PARAMS))
+    for weights in (np.ones(SAMPLES), np.float64(WEIGHTS)):
+        wanted, _, _ = reference_gradient(theta, x, y, weights, softmax=False)
+        given = summed_loss(PARAMS, INPUTS, TARGETS, weights=np.float32(weights))
+        np.testing.assert_allclose(given, wanted, rtol=1e-6)
+    np.testing.assert_allclose(ls.summed_loss(PARAMS, INPUTS, TARGETS, weights=WEIGHTS), given)
     by_rows, by_class = (
         summed_loss(PARAMS, INPUTS, targets, loss=softmax_cross_entropy)
         for targets in (TARGETS, LABELS)
@@ -417,7 +413,8 @@ def test_a_batch_whose_samples_all_have_weight_0_changes_nothing():
 
 
 def member_of(tree, member):
-    return jax.tree.map(lambda a: a[member], tree)
+    # In NumPy: every shape of a JAX array would be another program.
+    return jax.tree.map(lambda a: np.asarray(a)[member], tree)
 
 
 def test_fit_inside_jit_is_fit():
@@ -460,7 +457,7 @@ def test_fit_inside_vmap_over_keys_is_fit():
 
 def test_fit_inside_vmap_over_parameters_and_weights_is_fit():
     folds = np.float32(np.arange(SAMPLES) % 3 != np.arange(3)[:, None])
-    starts = jax.tree.map(lambda a: jnp.stack([a, -a, 2 * a]), PARAMS)
+    starts = jax.tree.map(lambda a: np.stack([a, -a, 2 * a]), PARAMS)
 
     def run(params, weights):
         return train(params=params, sample_weight=weights, batch_size=3)
@@ -479,7 +476,7 @@ def test_optimizers_and_losses_of_traced_values_train():
             loss=lambda z, target: sigmoid_cross_entropy(z * sharpness, target),
         )
 
-    values = (jnp.array([0.5, 1.0]), jnp.array([2.0, 0.5]))
+    values = (np.float32([0.5, 1.0]), np.float32([2.0, 0.5]))
     members = jax.vmap(run)(*values)
     for member in range(2):
         alone = run(*(float(value[member]) for value in values))
@@ -579,24 +576,15 @@ def test_a_loss_changed_between_runs_is_not_the_loss_compiled_before():
 
 # Optimizers: any Optax gradient transformation.
 
+# Those that ask for more than a gradient, or count on their own; textbook ones are in test_step.
 OPTIMIZERS = {
-    "sgd": optax.sgd(0.1),
-    "momentum": optax.sgd(0.05, momentum=0.9),
-    "nesterov": optax.sgd(0.05, momentum=0.9, nesterov=True),
-    "adagrad": optax.adagrad(0.5),
-    "rmsprop": optax.rmsprop(0.05),
-    "adam": optax.adam(0.1),
-    "nadam": optax.nadam(0.1),
-    "adamw": optax.adamw(0.1),
-    "lion": optax.lion(0.05),
-    "lbfgs": optax.lbfgs(),
-    "polyak": optax.polyak_sgd(max_learning_rate=0.5),
-    "chain": optax.chain(
+    "lbfgs": optax.lbfgs(),  # which asks for the loss as a function
+    "polyak": optax.polyak_sgd(max_learning_rate=0.5),  # and this for its value
+    "chain": optax.chain(  # which counts its steps
         optax.clip_by_global_norm(1.0), optax.sgd(optax.linear_schedule(1.0, 0.1, 60))
     ),
     "accumulating": optax.MultiSteps(optax.sgd(0.5), 2).gradient_transformation(),
 }
-FULL_BATCH_ALONE = {"lbfgs"}
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
@@ -627,14 +615,11 @@ def test_a_stack_trains_as_its_layers():
     chex.assert_trees_all_close((*unstacked, mixed.params[1]), plain.params, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["momentum", "adam"])
-def test_bfloat16_trains_and_stays_bfloat16(name):
-    start = ls.init_params(KEY, SIZES, dtype=jnp.bfloat16)
-    result = train(OPTIMIZERS[name], params=start, epochs=30, batch_size=3, sample_weight=WEIGHTS)
+def test_bfloat16_trains_and_stays_bfloat16():
+    start, adam = jax.tree.map(lambda a: a.astype(jnp.bfloat16), PARAMS), optax.adam(0.1)
+    result = train(adam, params=start, epochs=30, batch_size=3, sample_weight=WEIGHTS)
     chex.assert_trees_all_equal_shapes_and_dtypes(result.params, start)
-    chex.assert_trees_all_equal_shapes_and_dtypes(
-        result.state, ls.init_state(start, OPTIMIZERS[name])
-    )
+    chex.assert_trees_all_equal_shapes_and_dtypes(result.state, ls.init_state(start, adam))
     assert result.history.loss.dtype == result.history.accuracy.dtype == jnp.float32
     assert result.history.loss[-1] < 0.9 * result.history.loss[0]
 
@@ -673,28 +658,29 @@ def test_one_output_tells_two_classes_apart():
     )
 
 
-# Bad input.
-
-
 def test_nothing_of_our_own_promotes_a_dtype():
-    # Optax's Adam and schedules do, so that the suite as a whole cannot be strict.
+    # Optax's Adam and schedules do, so that the suite as a whole cannot be strict. Promotion is an
+    # error of tracing: nothing need be compiled.
+    def run(dtype, loss, targets, **options):
+        params = ls.init_params(KEY, (3, 4, 2), dtype=dtype)
+        result = ls.fit(
+            KEY, params, INPUTS, targets, optimizer=optax.sgd(0.1, momentum=0.9), epochs=2,
+            batch_size=3, loss=loss, **options,
+        )  # fmt: skip
+        z = jax.vmap(ls.logits, (None, 0))(result.params, INPUTS)
+        return (
+            ls.activations(params, INPUTS[0]),
+            ls.metrics.accuracy(z, LABELS, weights=WEIGHTS),
+            ls.metrics.confusion_matrix(z, TARGETS),
+        )
+
     with jax.numpy_dtype_promotion("strict"):
-        for dtype in (jnp.float32, jnp.bfloat16):
-            params = ls.init_params(KEY, (3, 4, 2), dtype=dtype)
-            for loss, targets in (
-                (sigmoid_cross_entropy, TARGETS),
-                (softmax_cross_entropy, LABELS),
-            ):
-                for options in ({}, {"sample_weight": WEIGHTS, "reduction": "mean"}):
-                    result = ls.fit(
-                        KEY, params, INPUTS, targets, optimizer=optax.sgd(0.1, momentum=0.9),
-                        epochs=2, batch_size=3, loss=loss, **options,
-                    )  # fmt: skip
-                    assert jnp.isfinite(result.history.loss).all()
-            ls.activations(params, INPUTS[0])
-            z = jax.vmap(ls.logits, (None, 0))(result.params, INPUTS)
-            ls.metrics.accuracy(z, LABELS, weights=WEIGHTS)
-            ls.metrics.confusion_matrix(z, TARGETS)
+        for dtype, (loss, targets), options in itertools.product(
+            (jnp.float32, jnp.bfloat16),
+            ((sigmoid_cross_entropy, TARGETS), (softmax_cross_entropy, LABELS)),
+            ({}, {"sample_weight": WEIGHTS, "reduction": "mean"}),
+        ):
+            jax.eval_shape(functools.partial(run, dtype, loss, targets, **options))
 
 
 def test_defaults():
@@ -706,29 +692,33 @@ def test_defaults():
     ]  # fmt: skip
 
 
+# Bad input: each rule once, and of every entry that it applies the rules.
+
+
 def replaced(array, value):
     array = np.array(array, np.float64)
     array.flat[4] = value
     return array
 
 
-DATA = [
-    ({"inputs": INPUTS[0]}, ValueError, r"^inputs: expected shape \(samples, 3\), got \(3,\)"),
-    ({"inputs": INPUTS[None]}, ValueError, r"^inputs: expected .*got \(1, 7, 3\)"),
-    ({"inputs": INPUTS[:, :2]}, ValueError, r"^inputs: expected shape \(samples, 3\), got \(7, 2\)"),
-    ({"inputs": INPUTS[:0], "targets": TARGETS[:0]}, ValueError, r"^inputs: .*at least one sample.*got .*\(0, 3\)"),
+SAMPLES_RULES = [
+    # What is no array of finite real numbers.
     ({"inputs": replaced(INPUTS, np.nan)}, ValueError, r"^inputs: expected finite.*got 1 .*of 21"),
-    ({"inputs": replaced(INPUTS, -np.inf)}, ValueError, r"^inputs: expected finite.*got 1 .*of 21"),
     ({"inputs": replaced(INPUTS, 1e300)}, ValueError, r"^inputs: expected finite.*got 1 .*of 21"),
     ({"inputs": replaced(INPUTS, 2**40).astype(int)}, ValueError, r"^inputs: .*got .*1099511627776"),
     ({"inputs": INPUTS.astype(complex)}, TypeError, r"^inputs: .*real.*got dtype complex128"),
     ({"inputs": [["a", "b", "c"]] * 7}, TypeError, r"^inputs: .*got dtype <U1"),
     ({"inputs": [[1, 2, 3], [4]]}, ValueError, r"^inputs: expected an array of numbers, got "),
     ({"inputs": None}, TypeError, r"^inputs: .*got dtype object"),
+    ({"inputs": INPUTS.astype("m8[s]")}, TypeError, r"^inputs: .*real.*got dtype timedelta64"),
+    # Shapes.
+    ({"inputs": INPUTS[0]}, ValueError, r"^inputs: expected shape \(samples, 3\), got \(3,\)"),
+    ({"inputs": INPUTS[None]}, ValueError, r"^inputs: expected .*got \(1, 7, 3\)"),
+    ({"inputs": INPUTS[:, :2]}, ValueError, r"^inputs: expected shape \(samples, 3\), got \(7, 2\)"),
+    ({"inputs": INPUTS[:0], "targets": TARGETS[:0]}, ValueError, r"^inputs: .*at least one sample.*got .*\(0, 3\)"),
     ({"targets": TARGETS[:5]}, ValueError, r"^targets: expected shape \(7, 2\).*got \(5, 2\)"),
     ({"targets": TARGETS[:, :1]}, ValueError, r"^targets: expected shape \(7, 2\).*got \(7, 1\)"),
-    ({"targets": TARGETS[None]}, ValueError, r"^targets: expected .*got \(1, 7, 2\)"),
-    ({"targets": replaced(TARGETS, np.nan)}, ValueError, r"^targets: .*got 1 NaN"),
+    # Rows and classes.
     ({"targets": replaced(TARGETS, np.inf)}, ValueError, r"^targets: .*got 1 NaN"),
     ({"targets": replaced(TARGETS, 1.5)}, ValueError, r"^targets: .*from 0 to 1, got 0\.0 to 1\.5"),
     ({"targets": 2 * TARGETS - 1}, ValueError, r"^targets: .*from 0 to 1, got -1\.0 to 1\.0"),
@@ -737,23 +727,71 @@ DATA = [
     ({"targets": LABELS + 1, "loss": softmax_cross_entropy}, ValueError, r"^targets: .*from 0 to 1, got 1 to 2"),
     ({"targets": LABELS - 1, "loss": softmax_cross_entropy}, ValueError, r"^targets: .*from 0 to 1, got -1 to 0"),
     ({"targets": LABELS + 2**32, "loss": softmax_cross_entropy}, ValueError, r"^targets: .*got .*42949672"),
-    ({"targets": ["a"] * 7}, TypeError, r"^targets: .*got dtype <U1"),
+    # Weights.
+    ({"weights": WEIGHTS[:, None]}, ValueError, r"^weights: expected shape \(7,\), got \(7, 1\)"),
+    ({"weights": replaced(WEIGHTS, -0.5)}, ValueError, r"^weights: .*at least 0, got -0\.5"),
+    ({"weights": replaced(WEIGHTS, np.nan)}, ValueError, r"^weights: expected finite.*got 1 .*of 7"),
+    ({"weights": 0 * WEIGHTS}, ValueError, r"^weights: .*above 0, got zeros"),
+    ({"weights": ["a"] * 7}, TypeError, r"^weights: .*got dtype <U1"),
+    # Parameters and the loss.
     ({"params": ()}, ValueError, r"^params: .*at least one Layer, got none"),
     ({"params": PARAMS[0]}, TypeError, r"^params: expected a tuple of Layer, got Layer"),
     ({"params": PARAMS[::-1]}, ValueError, r"^params\[1\]: takes 3 .*gives 2"),
     ({"loss": None}, TypeError, r"^loss: .*got None"),
     ({"loss": lambda z, _: z}, ValueError, r"^loss: expected one scalar a sample, got shape \(2,\)"),
 ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("arguments", "error", "message"), SAMPLES_RULES)
+def test_summed_loss_says_what_it_expected(arguments, error, message):
+    arguments = {"params": PARAMS, "inputs": INPUTS, "targets": TARGETS, **arguments}
+    with pytest.raises(error, match=message):
+        ls.summed_loss(**arguments)
+
+
+def test_shapes_are_checked_inside_a_trace():
+    with pytest.raises(ValueError, match=r"^targets: .*\(3, 2\).*got \(7, 2\)"):
+        jax.eval_shape(ls.summed_loss, PARAMS, INPUTS[:3], TARGETS)
+
+
+ENTRIES = {
+    "fit": lambda **data: train(**data),
+    "fit_with_callbacks": lambda inputs=INPUTS, targets=TARGETS, **options: ls.fit_with_callbacks(
+        KEY, PARAMS, inputs, targets, optimizer=optax.sgd(0.1), epochs=1, **options
+    ),
+    "step": lambda inputs=INPUTS, targets=TARGETS, sample_weight=None: ls.make_step(optax.sgd(0.1))(
+        ls.init_state(PARAMS, optax.sgd(0.1)), inputs, targets, sample_weight
+    ),
+}
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({"inputs": replaced(INPUTS, np.nan)}, r"^inputs: expected finite.*got 1 .*of 21"),
+        ({"inputs": INPUTS[:, :2]}, r"^inputs: expected shape \(samples, 3\), got \(7, 2\)"),
+        ({"targets": replaced(TARGETS, 1.5)}, r"^targets: .*from 0 to 1, got 0\.0 to 1\.5"),
+        ({"sample_weight": -WEIGHTS}, r"^(sample_)?weights?: .*at least 0, got -2\.0"),
+    ],
+    ids=["values", "shape", "targets", "weights"],
+)
+def test_every_entry_checks_its_samples(entry, data, message):
+    with pytest.raises(ValueError, match=message):
+        ENTRIES[entry](**data)
+
+
 OPTIONS = [
+    # A count is an integer in its range.
     ({"epochs": -1}, ValueError, r"^epochs: .*at least 0.*got -1"),
     ({"epochs": 2.0}, TypeError, r"^epochs: .*integer, got 2\.0"),
     ({"epochs": True}, TypeError, r"^epochs: .*integer, got True"),
     ({"batch_size": 0}, ValueError, r"^batch_size: .*1 to 7.*got 0"),
-    ({"batch_size": -3}, ValueError, r"^batch_size: .*1 to 7.*got -3"),
     ({"batch_size": 8}, ValueError, r"^batch_size: .*1 to 7.*got 8"),
     ({"batch_size": 3.0}, TypeError, r"^batch_size: .*integer, got 3\.0"),
     ({"optimizer": "adam"}, TypeError, r"^optimizer: .*GradientTransformation, got str"),
     ({"optimizer": optax.adam}, TypeError, r"^optimizer: .*GradientTransformation, got function"),
+    ({"loss": None}, TypeError, r"^loss: .*got None"),
     ({"reduction": "average"}, ValueError, r"^reduction: .*'sum'.*'mean'.*got 'average'"),
     ({"params": None}, TypeError, r"^params: .*got NoneType"),
     ({"params": ls.init_state(PARAMS, optax.sgd(0.1)), "optimizer": optax.adam(0.1)}, ValueError, r"^params: .*opt_state"),
@@ -763,46 +801,12 @@ OPTIONS = [
     ({"key": 7, "batch_size": 3}, TypeError, r"^key: .*got 7"),
     ({"key": jax.random.split(KEY), "batch_size": 3}, ValueError, r"^key: .*got .*\(2,\)"),
 ]  # fmt: skip
-SAMPLE_WEIGHTS = [
-    (WEIGHTS[:5], ValueError, r": expected shape \(7,\), got \(5,\)"),
-    (WEIGHTS[:, None], ValueError, r": expected shape \(7,\), got \(7, 1\)"),
-    (replaced(WEIGHTS, -0.5), ValueError, r": .*at least 0, got -0\.5"),
-    (replaced(WEIGHTS, np.nan), ValueError, r": expected finite.*got 1 .*of 7"),
-    (0 * WEIGHTS, ValueError, r": .*above 0, got zeros"),
-    (["a"] * 7, TypeError, r": .*got dtype <U1"),
-]
 
 
-@pytest.mark.parametrize(("arguments", "error", "message"), DATA + OPTIONS)
-def test_fit_says_what_it_wanted(arguments, error, message):
+@pytest.mark.parametrize(("arguments", "error", "message"), OPTIONS)
+def test_fit_says_what_it_expected(arguments, error, message):
     with pytest.raises(error, match=message):
         train(**arguments)
-
-
-@pytest.mark.parametrize(("arguments", "error", "message"), DATA)
-def test_summed_loss_says_what_it_wanted(arguments, error, message):
-    arguments = {"params": PARAMS, "inputs": INPUTS, "targets": TARGETS, **arguments}
-    with pytest.raises(error, match=message):
-        ls.summed_loss(**arguments)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "error", "message"),
-    [row for row in DATA if not {"params", "loss"} & row[0].keys()],
-)
-def test_a_step_says_what_it_wanted(arguments, error, message):
-    step = ls.make_step(optax.sgd(0.1))
-    arguments = {"inputs": INPUTS, "targets": TARGETS, **arguments}
-    with pytest.raises(error, match=message):
-        step(ls.init_state(PARAMS, optax.sgd(0.1)), **arguments)
-
-
-@pytest.mark.parametrize(("weights", "error", "message"), SAMPLE_WEIGHTS)
-def test_weights_say_what_they_wanted(weights, error, message):
-    with pytest.raises(error, match="^sample_weight" + message):
-        train(sample_weight=weights)
-    with pytest.raises(error, match="^weights" + message):
-        ls.summed_loss(PARAMS, INPUTS, TARGETS, weights=weights)
 
 
 def test_classes_of_one_output_are_refused_by_softmax():
@@ -820,9 +824,8 @@ def test_classes_of_one_output_are_refused_by_softmax():
         (lambda: ls.make_step(None), TypeError, r"^optimizer: .*got NoneType"),
         (lambda: ls.make_step(optax.sgd(0.1), loss="mse"), TypeError, r"^loss: .*got 'mse'"),
         (lambda: ls.make_step(optax.sgd(0.1), reduction=None), ValueError, r"^reduction: .*got None"),
-        (lambda: jax.jit(ls.summed_loss)(PARAMS, INPUTS[:3], TARGETS), ValueError, r"^targets: .*\(3, 2\).*got \(7, 2\)"),
     ],
 )  # fmt: skip
-def test_builders_say_what_they_wanted(call, error, message):
+def test_builders_say_what_they_expected(call, error, message):
     with pytest.raises(error, match=message):
         call()

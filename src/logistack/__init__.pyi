@@ -16,9 +16,6 @@ from .layers import Params as Params
 from .layers import sigmoid_layer as sigmoid_layer
 from .layers import stack as stack
 from .layers import unstack as unstack
-from .loops import Interrupted as Interrupted
-from .loops import fit_stream as fit_stream
-from .loops import fit_with_callbacks as fit_with_callbacks
 from .network import activations as activations
 from .network import forward as forward
 from .network import jacobian_spectrum as jacobian_spectrum
@@ -35,10 +32,13 @@ from .training import BatchSums as BatchSums
 from .training import Best as Best
 from .training import FitResult as FitResult
 from .training import History as History
+from .training import Interrupted as Interrupted
 from .training import StreamError as StreamError
 from .training import TrainState as TrainState
 from .training import diagnose as diagnose
 from .training import fit as fit
+from .training import fit_stream as fit_stream
+from .training import fit_with_callbacks as fit_with_callbacks
 from .training import init_state as init_state
 from .training import make_step as make_step
 from .training import summed_loss as summed_loss

@@ -58,7 +58,13 @@ def range_of(array: jax.Array | np.ndarray) -> tuple[Any, Any] | None:
         plain = array if array.dtype.kind in "biuf" else array.astype(np.float32)  # bfloat16
         return plain.min().item(), plain.max().item()
     with jax.ensure_compile_time_eval():  # a constant of a trace has its values, too
-        return jnp.min(array).item(), jnp.max(array).item()
+        low, high = jax.device_get(_extremes(array))
+    return low.item(), high.item()
+
+
+@jax.jit
+def _extremes(array: jax.Array) -> tuple[jax.Array, jax.Array]:
+    return jnp.min(array), jnp.max(array)
 
 
 def require_finite(name: str, array: jax.Array | np.ndarray) -> None:
@@ -112,17 +118,38 @@ def require_key(name: str, key: Any) -> jax.Array:
     return key
 
 
-def require_share(name: str, share: Any) -> jax.Array | None:
-    """Returns a scalar from 0 to below 1, or None for a concrete 0, which asks for nothing."""
+def require_scalar(
+    name: str, value: Any, *, low: float, below: float = math.inf, integer: bool = False
+) -> Any:
+    """Returns one number from `low` to less than `below`: Python's own, or a JAX scalar.
+
+    A Python number stays one, for JAX to take to the dtype of what it meets.
+    """
+    if isinstance(value, np.number):
+        value = value.item()
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        value = require_numeric(name, value)
+        if value.ndim:
+            raise ValueError(f"{name}: expected a scalar, got shape {value.shape}")
+    dtype = value.dtype if isinstance(value, jax.Array) else np.dtype(type(value))
+    if integer and not jnp.issubdtype(dtype, jnp.integer):
+        raise TypeError(f"{name}: expected an integer, got {dtype} {value!r}")
+    number = value if isinstance(value, int | float) else (range_of(value) or (None,))[0]
+    if number is not None and not math.isfinite(number):
+        raise ValueError(f"{name}: expected a finite number, got {number}")
+    if number is not None and not low <= number < below:
+        limits = f"at least {low}" + ("" if below == math.inf else f" and below {below}")
+        raise ValueError(f"{name}: expected {limits}, got {number}")
+    return value if integer or not isinstance(value, int) else float(value)
+
+
+def require_share(name: str, share: Any) -> Any:
+    """Returns a number from 0 to below 1, or None for a concrete 0, which asks for nothing."""
     if share is None:
         return None
-    share = require_numeric(name, share)
-    if share.ndim:
-        raise ValueError(f"{name}: expected a scalar, got shape {share.shape}")
-    limits = range_of(share)
-    if limits is not None and not 0 <= limits[0] < 1:
-        raise ValueError(f"{name}: expected at least 0 and below 1, got {limits[0]}")
-    return None if limits == (0, 0) else share.astype(float32_or_wider(share.dtype))
+    share = require_scalar(name, share, low=0, below=1)
+    limits = (share, share) if isinstance(share, float) else range_of(share)
+    return None if limits == (0, 0) else share
 
 
 def require_count(name: str, count: Any, *, low: int, high: int | None = None) -> int:

@@ -11,8 +11,10 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Real
 
 from logistack import _checks
+from logistack._export import exported
 
 
+@exported
 class Layer(NamedTuple):
     """One layer of logistic units, or a stack of equal layers.
 

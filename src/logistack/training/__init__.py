@@ -1,22 +1,28 @@
 """Training: the summed loss, one step of an optimizer, and the run that scans it."""
 
 from logistack.training.diagnosis import diagnose
-from logistack.training.history import History
-from logistack.training.run import FitResult, epoch_order, fit, step_key
-from logistack.training.state import BatchSums, Best, TrainState, init_state
-from logistack.training.step import make_step, summed_loss
-from logistack.training.stream import StreamError
+from logistack.training.driver import Interrupted, fit_with_callbacks
+from logistack.training.fit import fit
+from logistack.training.measures import BatchSums, History
+from logistack.training.run import FitResult, epoch_order, step_key
+from logistack.training.source import StreamError
+from logistack.training.state import Best, TrainState
+from logistack.training.step import init_state, make_step, summed_loss
+from logistack.training.stream import fit_stream
 
 __all__ = [
     "BatchSums",
     "Best",
     "FitResult",
     "History",
+    "Interrupted",
     "StreamError",
     "TrainState",
     "diagnose",
     "epoch_order",
     "fit",
+    "fit_stream",
+    "fit_with_callbacks",
     "init_state",
     "make_step",
     "step_key",

@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 
-from logistack.training.history import History
+from logistack.training.measures import History
 
 
 def diagnose(history: History) -> list[str]:

@@ -17,34 +17,7 @@ Share: TypeAlias = float | Float[Array, ""] | None
 Rates: TypeAlias = Share | Sequence[Share]
 
 
-def require_rates(dropout: Any) -> tuple[Array | None, ...]:
-    """Returns the rate of the inputs, and of all hidden layers or of each; None where it is 0.
-
-    Args:
-        dropout: a share for all hidden layers, or a sequence of shares, the inputs' being first.
-
-    Raises:
-        ValueError: if a rate lies outside 0 … 1, or is no scalar.
-        TypeError: if a rate is not a real number.
-    """
-    if isinstance(dropout, jax.Array | np.ndarray) and dropout.ndim == 1:
-        dropout = tuple(dropout)
-    rates = dropout if isinstance(dropout, tuple | list) else (0.0, dropout)
-    return tuple(_checks.require_share("dropout", rate) for rate in rates)
-
-
-def check_rates(rates: tuple[Array | None, ...], layers: int) -> None:
-    """Refuses rates that are too few or too many for so many layers."""
-    if len(rates) not in (2, layers):
-        raise ValueError(
-            f"dropout: expected one rate, or those of the inputs and of the hidden layers, or "
-            f"{layers} (of the inputs and of each hidden layer), got {len(rates)}"
-        )
-
-
-def draw_masks(
-    key: PRNGKeyArray, params: Params, rates: tuple[Array | None, ...], samples: int
-) -> Masks:
+def draw_masks(key: PRNGKeyArray, params: Params, rates: tuple[Any, ...], samples: int) -> Masks:
     """Draws what a batch's inputs and activations are multiplied by: 0, or 1 / (1 − rate).
 
     Args:
@@ -70,7 +43,7 @@ def draw_masks(
         if all(rate is None for rate in own):
             masks.append(None)
             continue
-        rate = jnp.stack([jnp.zeros(()) if rate is None else rate for rate in own])
+        rate = jnp.stack([jnp.asarray(0.0 if rate is None else rate, jnp.float32) for rate in own])
         rate = rate[0] if len(own) == 1 else rate.reshape(1, depth, 1)
         # The share that is kept, in the steps that 16 random bits make.
         kept = jnp.maximum(1, 65536 - jnp.round(rate * 65536.0).astype(jnp.int32))

@@ -1,42 +1,72 @@
-"""The training run: every epoch shuffles, steps through the batches, and validates."""
+"""A run as one pytree, and the pure function that advances it by epochs.
 
-import functools
+The loop over epochs stands outside. Members, where a caller vmaps, stand inside: `anyone` keeps
+the branch that skips an epoch a branch, so that what all members have done with costs nothing.
+"""
+
 import math
-import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
-from jaxtyping import Array, ArrayLike, Bool, Float, Int, PRNGKeyArray, Real
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, UInt32
 
-from logistack import _checks, losses
-from logistack._static import Static
-from logistack.layers import Params, split_like
-from logistack.training.arguments import (
-    Augment,
-    Loss,
-    Program,
-    Recipe,
-    require_optimizer,
-    require_program,
-    require_recipe,
-    require_samples,
+from logistack import _checks, _static, metrics
+from logistack.layers import Params
+from logistack.training.measures import (
+    BatchSums,
+    History,
+    Seen,
+    Whole,
+    as_rows,
+    counted,
+    measure,
+    reduce,
+    smooth,
+    summarize,
+    total,
+    weigh,
 )
-from logistack.training.dropout import Rates, Share
-from logistack.training.epoch import (
-    Blocks,
-    Epoch,
-    Validation,
-    close_epoch,
-    goes_on,
-    require_validation,
-    result_params,
-)
-from logistack.training.history import History, summarize
-from logistack.training.state import BatchSums, TrainState, require_state
-from logistack.training.step import Step, balanced, make_step
+from logistack.training.recipe import Recipe
+from logistack.training.state import Best, TrainState, averaged_params
+from logistack.training.step import first_state, product_in, take_step
+
+# As many samples are validated at once: their activations then stay in a CPU's cache.
+BLOCK = 1024
+
+
+class Samples(NamedTuple):
+    """Samples of a run, checked.
+
+    Attributes:
+        inputs: `(n, in)`, in the dtype of the parameters.
+        targets: rows `(n, out)`, or integer classes `(n,)`.
+        weights: how much each counts, `(n,)`; None where it is 1.
+    """
+
+    inputs: Float[Array, "n in"]
+    targets: Array
+    weights: Float[Array, " n"] | None
+
+
+class Run(NamedTuple):
+    """All that a run consists of, checked.
+
+    Attributes:
+        key: the JAX random key.
+        state: the state to go on from; before `begin` it may be the parameters to start from.
+        train: the samples to learn from; None beside a stream, which brings its own.
+        held: the samples to validate on, if there are any.
+        recipe: what the run is told.
+    """
+
+    key: PRNGKeyArray
+    state: Any
+    train: Samples | None
+    held: Samples | None
+    recipe: Recipe
 
 
 class FitResult(NamedTuple):
@@ -59,276 +89,326 @@ class FitResult(NamedTuple):
         return self.state.epoch if self.state.best is None else self.state.best.epoch
 
 
-def fit(
-    key: PRNGKeyArray,
-    params: Params | TrainState,
-    inputs: Real[ArrayLike, "n in"],
-    targets: Real[ArrayLike, "n out"] | Int[ArrayLike, " n"],
-    *,
-    optimizer: optax.GradientTransformation | Callable[..., optax.GradientTransformation],
-    epochs: int,
-    batch_size: int | None = None,
-    loss: Loss = losses.sigmoid_cross_entropy,
-    reduction: str = "sum",
-    sample_weight: Real[ArrayLike, " n"] | None = None,
-    class_weight: Real[ArrayLike, " classes"] | str | None = None,
-    validation: Validation | None = None,
-    patience: int | Int[Array, ""] | None = None,
-    min_delta: float | Float[Array, ""] = 0.0,
-    dropout: Rates = 0.0,
-    label_smoothing: Share = 0.0,
-    ema_decay: Share = 0.0,
-    hyperparams: Mapping[str, Real[ArrayLike, "..."]] | None = None,
-    coordinates: str = "plain",
-    augment: Augment | None = None,
-    compute_dtype: Any = None,
-    remat: bool = False,
-) -> FitResult:
-    """Trains a network: every epoch shuffles, steps through the batches, and validates.
+class Ends(NamedTuple):
+    """Whether an epoch was kept, and whether another one follows."""
 
-    One pure function of its arrays and one compiled program, however many epochs. It can be
-    jitted, differentiated, and vmapped over keys, parameters, data, weights or hyperparameters.
-    A second call with the same shapes and an equal optimizer, freshly built or not, compiles
-    nothing; nor does one with other `hyperparams`.
+    kept: Bool[Array, ""]
+    going: Bool[Array, ""]
 
-    Runs of 16 or more equal layers are joined to stacks, which are scanned. The optimizer sees
-    them so, and `state` has them so; `params` come back as they were given. A `TrainState` is
-    trained as it is.
 
-    Every sample counts: the last, smaller batch is padded with samples of weight 0. Epoch e is
-    shuffled by `jax.random.fold_in(key, e)`, and e is counted in the state, so that 2n epochs
-    are n epochs and, continued from `result.state` with the same key, n more, bit for bit.
+def begin(run: Run) -> Run:
+    """The run with a state that has room for all that its recipe asks for."""
+    recipe, state = run.recipe, run.state
+    if not isinstance(state, TrainState):
+        state = first_state(state, recipe.build(), recipe.ema_decay, recipe.coordinates)
+    else:
+        state = _continued(state, recipe)
+    best = None if run.held is None else _best_so_far(state, run.held, recipe)
+    return run._replace(state=state._replace(best=best))
 
-    A run stops early when the validation loss has not fallen for `patience` epochs, or when an
-    epoch's loss or parameters are not finite: that epoch is taken back, its loss stands in the
-    history, and outside of a trace a `RuntimeWarning` says so. `state.epoch` counts the epochs
-    that ran. Under `vmap`, a member that has stopped stays as it is while others go on.
+
+def _best_so_far(state: TrainState, held: Samples, recipe: Recipe) -> Best:
+    """The best parameters of the state, with their loss on these validation samples."""
+    own = _checksum(held, recipe)
+    dtype = _checks.float32_or_wider(state.params[0].weight.dtype)
+    none = np.finfo(dtype).max
+    best = state.best
+    if best is None:
+        return Best(state.params, jnp.asarray(none, dtype), state.epoch, own)
+
+    def anew() -> Array:
+        loss, _ = validate(best.params, held, recipe)
+        loss = reduce(loss, weight_of(held, dtype), recipe.reduction).astype(best.loss.dtype)
+        return jnp.where(best.loss < none, loss, best.loss)
+
+    loss = jax.lax.cond(best.measure == own, lambda: best.loss, anew)
+    return best._replace(loss=loss, measure=own)
+
+
+def _checksum(held: Samples, recipe: Recipe) -> UInt32[Array, ""]:
+    """A number that tells validation samples, and ways to measure on them, apart."""
+    ways = None if recipe.traced else (recipe.loss.value, recipe.reduction, recipe.compute_dtype)
+    total = jnp.asarray(np.uint32(int(_static.digest(ways)[:8], 16)))
+    for part in jax.tree.leaves(held):
+        kind = {1: jnp.uint8, 2: jnp.uint16}.get(part.dtype.itemsize, jnp.uint32)
+        words = jax.lax.bitcast_convert_type(part, kind).ravel().astype(jnp.uint32)
+        # Each word is mixed with its place: an exchange of two samples is seen.
+        mixed = (words + np.uint32(1)) * (
+            jnp.arange(words.size, dtype=jnp.uint32) * np.uint32(2654435761) + total
+        )
+        mixed = (mixed ^ (mixed >> 15)) * np.uint32(2246822519)
+        total = total * np.uint32(31) + jnp.sum(mixed ^ (mixed >> 13), dtype=jnp.uint32)
+    return total
+
+
+def _continued(state: TrainState, recipe: Recipe) -> TrainState:
+    def start(params: Params) -> TrainState:
+        return first_state(params, recipe.build(), recipe.ema_decay, recipe.coordinates)
+
+    expected = jax.eval_shape(start, state.params)
+    described = [
+        jax.tree.map(lambda leaf: (jnp.shape(leaf), jnp.result_type(leaf)), tree)
+        for tree in (expected.opt_state, state.opt_state)
+    ]
+    if described[0] != described[1]:
+        raise ValueError(
+            f"params: expected a TrainState of this optimizer and network, whose opt_state is "
+            f"{described[0]}, got {described[1]}"
+        )
+    if recipe.ema_decay is None:
+        return state._replace(average=None)
+    return (
+        state if state.average is not None else state._replace(average=start(state.params).average)
+    )
+
+
+def advance(run: Run, limit: int | Int[Array, ""], *, epochs: int) -> FitResult:
+    """Advances a run that has begun by `limit` epochs.
 
     Args:
-        key: a JAX random key.
-        params: the parameters to start from, or the `TrainState` to continue from.
-        inputs: samples, `(n, in)`; taken to the dtype of the parameters.
-        targets: rows `(n, out)`, or integer classes `(n,)` where the loss takes them.
-        optimizer: any Optax gradient transformation; with `hyperparams`, a function of them that
-            returns one, such as `optax.sgd`.
-        epochs: how many times to go through the samples, 0 or more.
-        batch_size: samples a step; all of them, unshuffled, if None.
-        loss: C, a function of one sample's logits and target.
-        reduction: `"sum"` over the samples of a batch, or `"mean"`, which divides by the batch's
-            weight and so rescales the learning rate.
-        sample_weight: how much each sample counts in the loss, `(n,)`; 1 each if None.
-        class_weight: a factor for the weight of each sample of a class, `(classes,)`; or
-            `"balanced"`, which makes the classes' weights equal and keeps their sum.
-        validation: samples to validate on after each epoch: `(inputs, targets)`, or these and
-            their weights; or the weights alone, `(n,)`, that the training samples have in it.
-        patience: for how many epochs the validation loss may fail to fall before the run stops,
-            1 or more; it never stops so if None.
-        min_delta: by how much the validation loss must fall below the best to count, in its own
-            unit, 0 or more.
-        dropout: how many of the activations a step leaves out, as in `make_step`.
-        label_smoothing: how far targets move toward 1 / K, as in `make_step`; validation has
-            them as they are.
-        ema_decay: of a moving average of the parameters, as in `make_step`; the average is then
-            what is validated and returned.
-        hyperparams: numbers for `optimizer`, by name. They may be traced, so that changing one
-            compiles nothing and `vmap` trains a member for each.
-        coordinates: `"plain"`, or `"centred"` to take the steps in the coordinates of a network of
-            centred units, as in `make_step`: what lets deep stacks train.
-        augment: a function of a JAX random key and one sample that returns what to learn from in
-            its place, anew in every epoch, as in `make_step`.
-        compute_dtype: `jnp.bfloat16` for mixed precision, as in `make_step`.
-        remat: whether stacks save memory by computing activations again, as in `make_step`.
-
-    Returns:
-        A `FitResult` of the trained parameters, the state to continue from, and the history.
-
-    Raises:
-        ValueError: if shapes do not fit, the set is empty, values are not finite, a class is out
-            of range, weights are negative or all zero, `batch_size` is below 1 or above n,
-            `epochs` is negative, `patience` is below 1 or without validation, a share lies
-            outside 0 … 1, or `reduction` or `coordinates` are unknown.
-        TypeError: for a dtype not of real numbers, or an argument of the wrong type.
-
-    Sources: Prechelt 1998 for early stopping; Pennington, Schoenholz & Ganguli 2017 for depth.
-
-    >>> import jax, jax.numpy as jnp, optax
-    >>> from logistack.initialization import init_params
-    >>> x, y = jnp.array([[0.0, 0], [0, 1], [1, 0], [1, 1]]), jnp.array([[0.0], [0], [0], [1]])
-    >>> start = init_params(jax.random.key(0), (2, 1))
-    >>> result = fit(jax.random.key(1), start, x, y, optimizer=optax.sgd(1.0), epochs=200)
-    >>> print(result.history.accuracy[-1])
-    1.0
-    >>> def train(rate):
-    ...     return fit(
-    ...         jax.random.key(1), start, x, y, optimizer=optax.sgd, epochs=200,
-    ...         hyperparams={"learning_rate": rate},
-    ...     )
-    >>> print(jax.vmap(train)(jnp.array([0.01, 1.0])).history.accuracy[:, -1])
-    [0.75 1.  ]
+        run: from `begin`, or with the state that came back.
+        limit: how many epochs to run; it may be traced.
+        epochs: how many rows the history has, at least `limit`: a compiled program is of one such
+            number. Rows of epochs that did not run are NaN.
     """
-    _checks.require_key("key", key)
-    epochs = _checks.require_count("epochs", epochs, low=0)
-    program = Program(optimizer, loss, reduction, coordinates, augment, compute_dtype, remat)
-    recipe, state = prepare(
-        params,
-        program,
-        class_weight=class_weight,
-        validation=validation,
-        patience=patience,
-        min_delta=min_delta,
-        dropout=dropout,
-        label_smoothing=label_smoothing,
-        ema_decay=ema_decay,
-        hyperparams=hyperparams,
-    )
-    inputs, targets = require_samples(state.params, inputs, targets, loss)
-    samples = inputs.shape[0]
-    if sample_weight is not None:
-        sample_weight = _checks.require_weights("sample_weight", sample_weight, samples)
-    if isinstance(class_weight, str):
-        recipe = recipe._replace(class_weight=balanced(targets, sample_weight, state.params))
-    if batch_size is None:
-        batch_size = samples
-    batch_size = _checks.require_count("batch_size", batch_size, low=1, high=samples)
-    fixed = Static(program)
-    # A function that captured a traced value, a learning rate under vmap say, lives in that trace.
-    run = _fit if fixed.traced else _compiled_fit
-    result = run(
-        key,
-        state,
-        inputs,
-        targets,
-        sample_weight,
-        require_validation(validation, state.params, loss, samples=(inputs, targets)),
-        recipe,
-        program=fixed,
-        epochs=epochs,
-        batch_size=batch_size,
-    )
-    warn_if_diverged(result, first=state.epoch, epochs=epochs, recipe=recipe)
-    return as_given(params, result)
+    recipe, samples = run.recipe, run.train
+    assert samples is not None
+    outputs = run.state.params[-1].weight.shape[-2]
+    weights = weigh(samples.weights, samples.targets, recipe, outputs)
+    samples = samples._replace(weights=weights)
+    if recipe.batch_size == samples.inputs.shape[0]:
+        samples = those_that_count(samples)
+    run = run._replace(train=samples)
+    whole = whole_of(samples, run.held, recipe, outputs)
 
+    epoch: Callable[..., Any] = _epoch
+    captured: list[Array] = []
+    if recipe.traced:  # what a derivative is taken with respect to must be an argument
+        epoch, captured = jax.closure_convert(epoch, run.state, jnp.ones((), bool), run)
+    epoch = _passing_on_what_was_kept(epoch)
 
-def as_given(params: Params | TrainState, result: FitResult) -> FitResult:
-    """The result with its parameters in as many layers and stacks as those it started from."""
-    if isinstance(params, TrainState):
-        return result
-    return result._replace(params=split_like(result.params, params))
-
-
-def prepare(
-    params: Params | TrainState, program: Program, *, validation: Any, **numbers: Any
-) -> tuple[Recipe, TrainState]:
-    """The numbers of a run, and the state that it starts from."""
-    require_program(program)
-    started = params.params if isinstance(params, TrainState) else params
-    recipe = require_recipe(started, **numbers)
-    if recipe.patience is not None and validation is None:
-        raise ValueError("patience: expected validation samples to judge by, got none")
-    state = require_state(
-        params,
-        build(program.optimizer, recipe.hyperparams),
-        ema_decay=recipe.ema_decay,
-        coordinates=program.coordinates,
-        validated=validation is not None,
-    )
-    return recipe, state
-
-
-def _fit(
-    key: PRNGKeyArray,
-    state: TrainState,
-    inputs: Array,
-    targets: Array,
-    sample_weight: Array | None,
-    blocks: Blocks | None,
-    recipe: Recipe,
-    *,
-    program: Static[Program],
-    epochs: int,
-    batch_size: int,
-) -> FitResult:
-    samples = inputs.shape[0]
-    steps = math.ceil(samples / batch_size)
-    step = step_of(program.value, recipe)
-
-    def step_on(
-        state: TrainState, batch: tuple[Array, Array, Array | None]
-    ) -> tuple[TrainState, BatchSums]:
-        place, index, weights = batch
-        own_key = step_key(key, state.epoch, place)
-        # One batch an epoch tells its health; on all of them it would cost a tenth of a small step.
-        return step(state, inputs[index], targets[index], weights, key=own_key, examined=place == 0)
-
-    def run_epoch(before: TrainState) -> tuple[TrainState, Bool[Array, ""], Epoch]:
-        if steps == 1:
-            own_key = step_key(key, before.epoch, 0)
-            after, seen = step(before, inputs, targets, sample_weight, key=own_key)
-        else:
-            order = epoch_order(key, before.epoch, samples)
-            batches = (jnp.arange(steps), *_batches(order, sample_weight, batch_size))
-            after, each = jax.lax.scan(step_on, before, batches)
-            seen = jax.tree.map(lambda sums: sums.sum(0), each)
-        return close_epoch(before, after, seen, blocks, recipe, program.value)
-
-    def rest(state: TrainState) -> tuple[TrainState, Bool[Array, ""], Epoch]:
-        nothing = jax.tree.map(lambda seen: jnp.full(seen.shape, jnp.nan, seen.dtype), unseen)
-        return state, jnp.zeros((), bool), nothing
-
-    def epoch(
-        carry: tuple[TrainState, Bool[Array, ""]], _: None
-    ) -> tuple[tuple[TrainState, Bool[Array, ""]], Epoch]:
+    def one(
+        carry: tuple[TrainState, Bool[Array, ""]], place: Int[Array, ""]
+    ) -> tuple[tuple[TrainState, Bool[Array, ""]], tuple[Bool[Array, ""], Seen]]:
         state, going = carry
-        state, going, seen = jax.lax.cond(going, run_epoch, rest, state)
-        return (state, going), seen
+        runs = going & (place < limit)
+        state, ends, seen = jax.lax.cond(anyone(runs), epoch, rest, state, runs, run, *captured)
+        return (state, ends.going), (runs, seen)
 
-    *_, unseen = jax.eval_shape(run_epoch, state)
-    (state, _), seen = jax.lax.scan(epoch, (state, goes_on(state, recipe)), None, length=epochs)
-    row = functools.partial(
-        summarize,
-        loss=program.value.loss,
-        reduction=program.value.reduction,
-        classes=targets.ndim == 1 and recipe.label_smoothing is None,
-    )
-    # XLA divides by a constant otherwise than by a variable: a run of one epoch, which is no loop,
-    # would differ in the last bit from the same epoch in a longer one.
-    history = jax.vmap(row)(*jax.lax.optimization_barrier(seen))
-    return result_of(state, history, recipe)
+    def rest(state: TrainState, runs: Array, *_: Any) -> tuple[TrainState, Ends, Seen]:
+        return (
+            state,
+            Ends(runs, runs),
+            jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), unseen),
+        )
+
+    *_, unseen = jax.eval_shape(epoch, run.state, jnp.ones((), bool), run, *captured)
+    # XLA takes a loop of one turn apart and rounds otherwise in what it makes of it: n epochs at
+    # once and one at a time would differ. A second turn, which runs nothing, keeps it a loop.
+    places = jnp.arange(max(2, epochs))
+    (state, _), (ran, each) = jax.lax.scan(one, (run.state, goes_on(run.state, recipe)), places)
+
+    def row(ran: Array, seen: Seen) -> History:
+        own = summarize(seen, whole, recipe, classes=samples.targets.ndim == 1)
+        return jax.tree.map(lambda value: jnp.where(ran, value, jnp.nan), own)
+
+    # XLA divides by a constant otherwise than by a variable.
+    history = jax.vmap(row)(*jax.lax.optimization_barrier((ran, each)))
+    return result_of(state, jax.tree.map(lambda rows: rows[:epochs], history), recipe)
 
 
-_compiled_fit = jax.jit(_fit, static_argnames=("program", "epochs", "batch_size"))
+def whole_of(samples: Samples, held: Samples | None, recipe: Recipe, outputs: int) -> Whole:
+    """The sums of weights and targets over all samples, which no parameter changes."""
+    dtype = _checks.float32_or_wider(samples.inputs.dtype)
+    rows = as_rows(smooth(samples.targets, recipe, outputs, samples.inputs.dtype), outputs, dtype)
+    weight = total(jnp.ones(rows.shape[:1], dtype), samples.weights)
+    return Whole(weight, total(rows, samples.weights), weight_of(held, dtype))
 
 
-def step_of(program: Program, recipe: Recipe) -> Step:
-    """The step of a run."""
-    optimizer, *words = program
-    return make_step(
-        build(optimizer, recipe.hyperparams),
-        **dict(zip(Program._fields[1:], words, strict=True)),
-        class_weight=recipe.class_weight,
-        label_smoothing=recipe.label_smoothing,
-        dropout=recipe.dropout,
-        ema_decay=recipe.ema_decay,
-    )
+def weight_of(held: Samples | None, dtype: Any) -> Any:
+    """Σ wᵢ over the validation samples, if there are any."""
+    return None if held is None else total(jnp.ones(held.inputs.shape[:1], dtype), held.weights)
+
+
+# A run that begins and one that goes on are advanced by the same program.
+compiled_begin = jax.jit(begin)
+compiled_advance = jax.jit(advance, static_argnames="epochs")
+
+
+@jax.custom_batching.custom_vmap
+def anyone(flag: Bool[Array, ""]) -> Bool[Array, ""]:
+    """Whether the flag is set for any member of the `vmap`s around: one answer for all of them."""
+    return flag
+
+
+@anyone.def_vmap
+def _anyone_of_members(
+    _: int, in_batched: list[bool], flags: Bool[Array, "..."]
+) -> tuple[Bool[Array, ""], bool]:
+    return anyone(flags.any(0) if in_batched[0] else flags), False
+
+
+def _epoch(before: TrainState, runs: Bool[Array, ""], run: Run) -> tuple[TrainState, Ends, Seen]:
+    """One epoch of a member that runs; the others stay as they are."""
+    recipe, samples = run.recipe, run.train
+    assert samples is not None
+    assert recipe.batch_size is not None
+    if recipe.batch_size == samples.inputs.shape[0]:
+        own_key = step_key(run.key, before.epoch, 0)
+        after, sums = take_step(recipe, before, *samples, key=own_key, examined=True)
+    else:
+        order = epoch_order(run.key, before.epoch, samples.inputs.shape[0])
+        batches = _batches(order, samples.weights, recipe.batch_size)
+
+        def step_on(
+            state: TrainState, batch: tuple[Array, Array, Array | None], *, examined: bool = False
+        ) -> tuple[TrainState, BatchSums]:
+            place, index, weights = batch
+            own_key = step_key(run.key, state.epoch, place)
+            inputs, targets = samples.inputs[index], samples.targets[index]
+            return take_step(
+                recipe, state, inputs, targets, weights, key=own_key, examined=examined
+            )
+
+        # One batch an epoch tells its health; on all of them it would cost a quarter of a small
+        # step, and a branch in each of them still a tenth.
+        first = jax.tree.map(lambda rows: rows[0], batches)
+        others = jax.tree.map(lambda rows: rows[1:], batches)
+        after, sums = step_on(before, first, examined=True)
+        after, more = jax.lax.scan(step_on, after, others)
+        sums = sums._replace(
+            loss=sums.loss + more.loss.sum(), correct=sums.correct + more.correct.sum()
+        )
+    return close_epoch(before, after, sums, run, runs)
+
+
+def _passing_on_what_was_kept(epoch: Callable[..., Any]) -> Callable[..., Any]:
+    """An epoch whose derivative, if it was taken back, is that of leaving the state as it is.
+
+    Its own derivative is not finite then, and a selection passes 0 times it on, which is NaN. So
+    what the linear map of the tangents is made of, the values kept on the way there, is selected:
+    where the epoch was taken back they are 1, and what comes of them is finite and not used.
+    """
+
+    @jax.custom_jvp
+    def guarded(*args: Any) -> Any:
+        return epoch(*args)
+
+    @guarded.defjvp
+    def differentiate(primals: Any, tangents: Any) -> Any:
+        out, linear = jax.linearize(epoch, *primals)
+        leaves, tree = jax.tree.flatten(tangents)
+        moving = [leaf for leaf in leaves if leaf.dtype != jax.dtypes.float0]
+
+        def along(*floats: Array) -> Any:
+            rest = iter(floats)
+            each = [leaf if leaf.dtype == jax.dtypes.float0 else next(rest) for leaf in leaves]
+            return linear(*jax.tree.unflatten(tree, each))
+
+        hoisted, values = jax.closure_convert(along, *moving)
+        kept = out[1].kept
+        values = [jnp.where(kept, value, jnp.ones_like(value)) for value in values]
+        state, ends, seen = hoisted(*moving, *values)
+        seen = jax.tree.map(lambda t: jnp.where(kept, t, jnp.zeros_like(t)), seen)
+        return out, (state, ends, seen)
+
+    return guarded
+
+
+def close_epoch(
+    before: TrainState, after: TrainState, sums: BatchSums, run: Run, runs: bool | Array = True
+) -> tuple[TrainState, Ends, Seen]:
+    """Ends an epoch: the state to go on from, how it ended, and what was seen.
+
+    An epoch whose loss or parameters are not finite is taken back: the state is that before it.
+    """
+    recipe = run.recipe
+    leaves = (sums.loss, *jax.tree.leaves(after.params))
+    finite = jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in leaves]).all() & runs
+    after = after._replace(epoch=before.epoch + 1)
+    seen = Seen.of(sums)
+    if run.held is not None:
+        params = result_params(after, recipe)
+        loss, correct = validate(params, run.held, recipe)
+        seen = seen._replace(validation_loss=loss, validation_correct=correct)
+        value = reduce(loss, weight_of(run.held, loss.dtype), recipe.reduction)
+        after = after._replace(best=_better(after, params, value, recipe))
+    state = choose(finite, after, before)
+    return state, Ends(finite, finite & goes_on(state, recipe)), seen
+
+
+def those_that_count(samples: Samples) -> Samples:
+    """Puts samples that count in the places of those of weight 0."""
+    if samples.weights is None:
+        return samples
+    place = counted(samples.weights)
+    return samples._replace(inputs=samples.inputs[place], targets=samples.targets[place])
+
+
+def validate(
+    params: Params, held: Samples, recipe: Recipe
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """Σ wᵢ Cᵢ over the validation samples, and Σ wᵢ over those that are right, block by block.
+
+    The last block begins so that it ends with the last sample; what the block before has seen
+    already has weight 0 in it.
+    """
+    samples = held.inputs.shape[0]
+    blocks = math.ceil(samples / BLOCK)
+    size = math.ceil(samples / blocks)
+
+    def add(sums: tuple[Array, Array], start: Array) -> tuple[tuple[Array, Array], None]:
+        first = jnp.minimum(start, samples - size)
+        block = jax.tree.map(lambda part: jax.lax.dynamic_slice_in_dim(part, first, size), held)
+        if blocks * size > samples:
+            fresh = (first + jnp.arange(size) >= start).astype(jnp.float32)
+            weights = fresh if block.weights is None else block.weights * fresh
+            block = block._replace(weights=weights)
+        inputs, targets, weights = those_that_count(block)
+        each, logits, _ = measure(
+            params, inputs, targets, recipe.loss, product=product_in(recipe.compute_dtype)
+        )
+        correct = metrics.predicted_class(logits) == metrics.target_class(targets)
+        loss, right = sums
+        return (
+            loss + total(each, weights),
+            right + total(correct.astype(each.dtype), weights),
+        ), None
+
+    zero = jnp.zeros((), _checks.float32_or_wider(params[0].weight.dtype))
+    return jax.lax.scan(add, (zero, zero), size * jnp.arange(blocks))[0]
+
+
+def _better(state: TrainState, params: Params, value: Array, recipe: Recipe) -> Best:
+    best = state.best
+    assert best is not None  # `begin` has made room for it
+    now = Best(params, value.astype(best.loss.dtype), state.epoch, best.measure)
+    least = best.loss - jnp.asarray(recipe.min_delta, best.loss.dtype)
+    return choose(now.loss < least, now, best)
+
+
+def goes_on(state: TrainState, recipe: Recipe) -> Bool[Array, ""]:
+    """Whether patience is left."""
+    if recipe.patience is None or state.best is None:
+        return jnp.ones((), bool)
+    return state.epoch - state.best.epoch < recipe.patience
+
+
+def result_params(state: TrainState, recipe: Recipe) -> Params:
+    """The parameters, or their moving average."""
+    decay = recipe.ema_decay
+    return state.params if decay is None else averaged_params(state, decay)
 
 
 def result_of(state: TrainState, history: History, recipe: Recipe) -> FitResult:
     """What a run returns: the best parameters where there are such, else those it has now."""
-    params = result_params(state, recipe.ema_decay) if state.best is None else state.best.params
+    params = result_params(state, recipe) if state.best is None else state.best.params
     return FitResult(params, state, history)
 
 
-def build(optimizer: Any, hyperparams: Mapping[str, Array] | None) -> optax.GradientTransformation:
-    """The optimizer, made from its hyperparameters if they are given."""
-    if hyperparams is not None:
-        if not callable(optimizer):
-            raise TypeError(
-                f"optimizer: expected a function of hyperparams, such as optax.sgd, got "
-                f"{type(optimizer).__name__}"
-            )
-        optimizer = optimizer(**hyperparams)
-    require_optimizer(optimizer)
-    return optimizer
+def choose(condition: Bool[Array, ""], one: Any, other: Any) -> Any:
+    """One tree or the other, of the same structure."""
+    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), one, other)
 
 
 def step_key(
@@ -351,27 +431,6 @@ def step_key(
     # The order of the samples is drawn from the epoch's key itself, at places counted from 0.
     own_key = jax.random.fold_in(jax.random.fold_in(key, epoch), 2**32 - 1)
     return jax.random.fold_in(own_key, step)
-
-
-def warn_if_diverged(result: FitResult, *, first: Array, epochs: int, recipe: Recipe) -> None:
-    """Warns, outside of a trace, where the loss or the parameters stopped being finite."""
-    last = result.state.epoch
-    if any(
-        isinstance(value, jax.core.Tracer)
-        for value in jax.tree.leaves((first, result.state, result.history.loss, recipe))
-    ):
-        return
-    done = int(last) - int(first)
-    if done == epochs or not goes_on(result.state, recipe):
-        return
-    warnings.warn(
-        f"the loss or the parameters stopped being finite in epoch {int(last) + 1} (loss "
-        f"{result.history.loss[done]:.4g}): the parameters are those after epoch {int(last)}. "
-        "Try a smaller learning rate, optax.clip_by_global_norm before the optimizer, or "
-        "reduction='mean' if the rate was meant for the mean.",
-        RuntimeWarning,
-        stacklevel=3,
-    )
 
 
 def epoch_order(key: PRNGKeyArray, epoch: int | Int[Array, ""], samples: int) -> Int[Array, " n"]:
@@ -407,20 +466,19 @@ def epoch_order(key: PRNGKeyArray, epoch: int | Int[Array, ""], samples: int) ->
 
 def _batches(
     order: Int[Array, " n"], sample_weight: Float[Array, " n"] | None, batch_size: int
-) -> tuple[Int[Array, "steps batch"], Float[Array, "steps batch"] | None]:
-    """The samples of each step, and their weights: None if all are 1.
+) -> tuple[Int[Array, " steps"], Int[Array, "steps batch"], Float[Array, "steps batch"] | None]:
+    """The place of each step, its samples, and their weights: None if all are 1.
 
     The last batch is filled up with sample 0 at weight 0.
     """
     samples = order.shape[0]
     steps = math.ceil(samples / batch_size)
     padding = (0, steps * batch_size - samples)
+    shape = (steps, batch_size)
     weights = None
     if sample_weight is not None:
-        weights = sample_weight[order]
+        weights = jnp.pad(sample_weight[order], padding).reshape(shape)
+        order = counted(sample_weight)[order]
     elif padding[1]:
-        weights = jnp.ones(samples)
-    shape = (steps, batch_size)
-    if weights is not None:
-        weights = jnp.pad(weights, padding).reshape(shape)
-    return jnp.pad(order, padding).reshape(shape), weights
+        weights = jnp.pad(jnp.ones(samples), padding).reshape(shape)
+    return jnp.arange(steps), jnp.pad(order, padding).reshape(shape), weights

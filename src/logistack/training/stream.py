@@ -1,194 +1,150 @@
-"""Training on batches as they come: epochs over an iterator, for data larger than the device."""
+"""Training on batches as they come, for data larger than the device."""
 
-import base64
 import collections
 import functools
-from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+import os
+from collections.abc import Iterable, Sequence
+from typing import Any, Unpack
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from logistack import _checks
-from logistack._static import Static
 from logistack.layers import Params
-from logistack.training.arguments import Loss, Program, Recipe, check_samples
-from logistack.training.epoch import Blocks, close_epoch
-from logistack.training.history import History, summarize
-from logistack.training.run import FitResult, result_of, step_key, step_of
-from logistack.training.state import BatchSums, TrainState, no_sums
+from logistack.training.driver import drive
+from logistack.training.fit import as_given, prepare, warn_if_diverged
+from logistack.training.measures import BatchSums, History, Whole, no_history, no_sums, summarize
+from logistack.training.progress import Callback
+from logistack.training.recipe import Optimizer, Options, require_factors, spells_out
+from logistack.training.run import (
+    FitResult,
+    Run,
+    close_epoch,
+    goes_on,
+    result_of,
+    step_key,
+    weight_of,
+)
+from logistack.training.source import Source, StreamError
+from logistack.training.state import TrainState
+from logistack.training.step import take_batch
 
 # As many steps may be under way: their batches lie on the device beside the one in use.
 PREFETCHED = 2
 
 
-class StreamError(ValueError):
-    """A stream that ended early, or gave a batch that does not fit the others.
+@spells_out(Options)
+def fit_stream(
+    key: PRNGKeyArray,
+    params: Params | TrainState,
+    batches: Iterable[Any],
+    *,
+    optimizer: Optimizer,
+    epochs: int,
+    steps_per_epoch: int | None = None,
+    validation: Any = None,
+    callbacks: Sequence[Callback] = (),
+    checkpoint_path: str | os.PathLike[str] | None = None,
+    save_every: int = 1,
+    **options: Unpack[Options],
+) -> FitResult:
+    """Trains on batches as they come, for data larger than the device: the steps are `fit`'s.
 
-    Attributes:
-        result: the training on the batches before, a `FitResult`.
-    """
-
-    result: FitResult
-
-
-class Batch(NamedTuple):
-    """One batch as it goes to the device: in the dtypes it came in, padded to the first's size."""
-
-    inputs: np.ndarray | Array
-    targets: np.ndarray | Array
-    weights: np.ndarray | Array | None
-
-
-class Source:
-    """An iterator of batches that knows its place.
-
-    Attributes:
-        samples: how many samples it has given, padding not counted.
+    Batches go to the device while the steps before them are under way, and no more than three
+    are there at a time. An iterator that tells its place by `get_state` and `set_state`, as
+    Grain's do, is set to it when a run resumes from its checkpoint; another is taken to start
+    anew, and is run past the batches already seen. (Grain goes on only with a data source whose
+    `repr` is the same in every process.)
 
     Args:
-        batches: gives `(inputs, targets)` or `(inputs, targets, weights)`.
-        steps: how many batches an epoch has; if None, an epoch is all that `iter(batches)` gives.
-        params: the network that they are for.
-        loss: the loss that they are for.
+        key: a JAX random key; `fit` with the same key drops out the same units.
+        params: the parameters to start from, or the `TrainState` to continue from.
+        batches: an iterable, `grain.DataLoader` among them, of `(inputs, targets)` or
+            `(inputs, targets, weights)`, arrays as `fit` takes them. All have the dtypes and at
+            most the size of the first; a smaller one is padded with samples of weight 0.
+        optimizer: as `fit` takes it.
+        epochs: how many epochs, 0 or more, those before a checkpoint that the run resumes from
+            among them.
+        steps_per_epoch: how many batches an epoch has; if None, it has all that an iteration over
+            `batches` gives.
+        validation: `(inputs, targets)`, or these and their weights, held on the device.
+        callbacks: functions of one `Progress`, called in order after every epoch.
+        checkpoint_path: the folder of the run's checkpoints; none are kept if None.
+        save_every: how many epochs lie between checkpoints; the end of the run is always saved.
+        options: the other options of `fit`; `class_weight` is an array.
+
+    Returns:
+        A `FitResult` with the history of all epochs that ran.
+
+    Raises:
+        ValueError: for what `fit` raises, and if the checkpoint is of another run.
+        StreamError: a ValueError, if the batches end early or do not fit; its `result` has what
+            the batches before taught, which is saved where there is a `checkpoint_path`.
+        TypeError: if `batches` is not iterable, and for what `fit` raises.
+        Interrupted: after Ctrl-C or SIGTERM, at the end of the epoch.
+
+    >>> import jax, numpy as np, optax
+    >>> from logistack.initialization import init_params
+    >>> def batches():
+    ...     generator = np.random.default_rng(0)
+    ...     while True:
+    ...         x = generator.standard_normal((32, 2), np.float32)
+    ...         yield x, (x[:, :1] > 0).astype(np.float32)
+    >>> start = init_params(jax.random.key(0), (2, 1))
+    >>> result = fit_stream(
+    ...     jax.random.key(1), start, batches(), optimizer=optax.sgd(0.1), epochs=2,
+    ...     steps_per_epoch=50,
+    ... )
+    >>> bool(result.history.accuracy[-1] > 0.95)
+    True
     """
+    if steps_per_epoch is not None:
+        steps_per_epoch = _checks.require_count("steps_per_epoch", steps_per_epoch, low=1)
+    run = prepare(
+        "fit_stream",
+        key,
+        params,
+        None,
+        optimizer=optimizer,
+        validation=validation,
+        options=options,
+    )
+    require_factors(run.recipe)
+    network = run.state.params if isinstance(run.state, TrainState) else run.state
+    source = Source(batches, steps_per_epoch, network, options.get("loss"))
 
-    def __init__(
-        self, batches: Iterable[Any], steps: int | None, params: Params, loss: Loss
-    ) -> None:
-        if not isinstance(batches, Iterable):
-            raise TypeError(f"batches: expected an iterable, got {type(batches).__name__}")
-        self._batches, self._iterator = batches, iter(batches)
-        self._steps, self._params, self._loss = steps, params, loss
-        self._taken = 0
-        self.samples = 0
-        self._first: dict[str, tuple[tuple[int, ...], str]] | None = None
+    def advance_by(state: TrainState, epochs: int) -> tuple[FitResult, int]:
+        now = run._replace(state=state)
+        if epochs == 0 or not goes_on(state, run.recipe):
+            return result_of(state, no_history(state), run.recipe), 0
+        before = source.samples
+        result = stream_epoch(now, source)
+        warn_if_diverged(now, result, epochs, stacklevel=4)
+        return result, source.samples - before
 
-    @property
-    def _rewinds(self) -> bool:
-        return self._steps is None and self._iterator is not self._batches
-
-    @property
-    def classes(self) -> bool:
-        """Whether targets are integer classes, so far as batches have been seen."""
-        return self._first is not None and len(self._first["targets"][0]) == 1
-
-    def epoch(self) -> Iterator[Batch]:
-        """Gives the batches of the next epoch, each checked; raises ValueError or TypeError."""
-        if self._rewinds:
-            self._iterator, self._taken = iter(self._batches), 0
-        start = self._taken
-        while self._steps is None or self._taken < start + self._steps:
-            try:
-                batch = next(self._iterator)
-            except StopIteration:
-                if self._steps is None and self._taken > start:
-                    return
-                wanted = "one" if self._steps is None else f"{self._steps} in each epoch"
-                raise ValueError(
-                    f"batches: expected at least {wanted}, got {self._taken - start} in this epoch "
-                    f"and {self._taken} in all before the stream ended"
-                ) from None
-            except Exception as error:
-                name = type(error).__name__
-                raise ValueError(
-                    f"batch {self._taken + 1}: expected to read it, got {name}: {error}"
-                ) from error
-            self._taken += 1
-            checked = self._check(batch)
-            self.samples += len(batch[0])
-            yield checked
-
-    def _check(self, batch: Any) -> Batch:
-        name = f"batch {self._taken}"
-        if not isinstance(batch, tuple | list) or len(batch) not in (2, 3):
-            raise TypeError(
-                f"{name}: expected (inputs, targets) or (inputs, targets, weights), got "
-                f"{type(batch).__name__}"
-            )
-        inputs, targets = (
-            # A copy: an iterator may fill the same array again while the device still reads it.
-            np.array(array) if isinstance(array, np.ndarray) else array
-            for array in check_samples(self._params, batch[0], batch[1], self._loss, of=f"{name}, ")
-        )
-        samples = inputs.shape[0]
-        weights = None
-        if len(batch) == 3:
-            weights = np.asarray(_checks.require_weights(f"{name}, weights", batch[2], samples))
-        parts = {"inputs": inputs, "targets": targets}
-        if self._first is None:
-            self._first = {part: (array.shape, str(array.dtype)) for part, array in parts.items()}
-        for part, array in parts.items():
-            shape, dtype = self._first[part]
-            if (array.ndim, str(array.dtype)) != (len(shape), dtype):
-                raise ValueError(
-                    f"{name}, {part}: expected {dtype} of shape {shape}, as in the first, got "
-                    f"{array.dtype} of shape {array.shape}"
-                )
-        size = self._first["inputs"][0][0]
-        missing = size - samples
-        if missing < 0:
-            raise ValueError(
-                f"{name}: expected at most {size} samples, as in the first, got {samples}"
-            )
-        if missing:  # the last sample again, at weight 0
-            weights = np.ones(samples, np.float32) if weights is None else weights
-            weights = np.pad(weights, (0, missing))
-            inputs, targets = (
-                np.pad(array, [(0, missing)] + [(0, 0)] * (array.ndim - 1), mode="edge")
-                for array in (inputs, targets)
-            )
-        return Batch(inputs, targets, weights)
-
-    def position(self) -> dict[str, Any]:
-        """Where the stream stands, as JSON has it."""
-        state = None
-        if not self._rewinds and hasattr(self._iterator, "get_state"):
-            state = self._iterator.get_state()
-            if isinstance(state, bytes):
-                state = {"base64": base64.b64encode(state).decode()}
-        taken = 0 if self._rewinds else self._taken
-        return {"taken": taken, "iterator": state, "first": self._first}
-
-    def seek(self, position: dict[str, Any]) -> None:
-        """Goes where `position` was: by the iterator's own state, or past as many batches."""
-        state = position["iterator"]
-        if state is None:
-            for _ in range(position["taken"]):
-                next(self._iterator, None)
-        else:
-            if not hasattr(self._iterator, "set_state"):
-                raise TypeError(
-                    "batches: expected an iterator with set_state, as that of the run to continue, "
-                    f"got {type(self._iterator).__name__}"
-                )
-            if isinstance(state, dict) and state.keys() == {"base64"}:
-                state = base64.b64decode(state["base64"])
-            self._iterator.set_state(state)
-        self._taken = position["taken"]
-        self._first = position["first"] and {
-            part: (tuple(shape), dtype) for part, (shape, dtype) in position["first"].items()
-        }
+    result = drive(
+        advance_by,
+        run,
+        epochs=epochs,
+        callbacks=callbacks,
+        every=1,
+        checkpoint_path=checkpoint_path,
+        save_every=save_every,
+        source=source,
+    )
+    return as_given(params, result)
 
 
-def stream_epoch(
-    key: PRNGKeyArray,
-    before: TrainState,
-    source: Source,
-    blocks: Blocks | None,
-    recipe: Recipe,
-    program: Static[Program],
-) -> FitResult:
-    """Trains for one epoch on the batches of a source; `before` stays as it is.
+def stream_epoch(run: Run, source: Source) -> FitResult:
+    """Trains for one epoch on the batches of a source; `run` stays as it is.
 
     Raises:
         StreamError: if the source ends early or gives what does not fit; its `result` has what
             the batches before it taught.
     """
     # The step takes over the memory of the state and the sums that it is given.
-    state, sums = jax.tree.map(jnp.copy, (before, no_sums(before.params)))
+    state, sums = jax.tree.map(jnp.copy, (run.state, no_sums(run.state.params)))
     under_way: collections.deque[Array] = collections.deque()
     batches, steps = source.epoch(), 0
     problem: Exception | None = None
@@ -200,18 +156,16 @@ def stream_epoch(
         except (ValueError, TypeError) as error:
             problem = error
             break
-        state, sums, mark = _step_on(
-            key, state, sums, jax.device_put(batch), steps, recipe, program=program
-        )
+        state, sums, mark = _step_on(run, state, sums, jax.device_put(batch), steps)
         steps += 1
         under_way.append(mark)
         if len(under_way) > PREFETCHED:
             under_way.popleft().block_until_ready()
-    classes = source.classes and recipe.label_smoothing is None
-    state, row = _close(before, state, sums, blocks, recipe, classes=classes, program=program)
-    if not steps:  # nothing was seen: there is no epoch to close
-        state, row = before, jax.tree.map(lambda values: values[:0], row)
-    result = result_of(state, row, recipe)
+    if steps:
+        state, row = _close(run, state, sums, classes=source.classes)
+    else:  # nothing was seen: there is no epoch to close
+        state, row = run.state, no_history(run.state)
+    result = result_of(state, row, run.recipe)
     if problem is not None:
         kind = "" if isinstance(problem, ValueError) else f"{type(problem).__name__}: "
         told = StreamError(f"{kind}{problem}")
@@ -220,36 +174,28 @@ def stream_epoch(
     return result
 
 
-@functools.partial(jax.jit, static_argnames="program", donate_argnames=("state", "sums"))
+@functools.partial(jax.jit, donate_argnames=("state", "sums"))
 def _step_on(
-    key: PRNGKeyArray,
-    state: TrainState,
-    sums: BatchSums,
-    batch: Batch,
-    place: Int[Array, ""],
-    recipe: Recipe,
-    *,
-    program: Static[Program],
+    run: Run, state: TrainState, sums: BatchSums, batch: Any, place: Int[Array, ""]
 ) -> tuple[TrainState, BatchSums, Float[Array, ""]]:
-    step = step_of(program.value, recipe)
-    own_key = step_key(key, state.epoch, place)
-    state, seen = step(state, *batch, key=own_key, examined=place == 0)
+    dtype = state.params[0].weight.dtype
+    inputs, targets, weights = batch  # a `Batch`, now on the device
+    inputs, targets = (
+        inputs.astype(dtype),
+        targets.astype(dtype if targets.ndim == 2 else jnp.int32),
+    )
+    own_key = step_key(run.key, state.epoch, place)
+    state, seen = take_batch(
+        run.recipe, state, inputs, targets, weights, key=own_key, examined=place == 0
+    )
     return state, jax.tree.map(jnp.add, sums, seen), seen.loss
 
 
-@functools.partial(jax.jit, static_argnames=("classes", "program"))
+@functools.partial(jax.jit, static_argnames="classes")
 def _close(
-    before: TrainState,
-    after: TrainState,
-    sums: BatchSums,
-    blocks: Blocks | None,
-    recipe: Recipe,
-    *,
-    classes: bool,
-    program: Static[Program],
+    run: Run, after: TrainState, sums: BatchSums, *, classes: bool
 ) -> tuple[TrainState, History]:
-    state, _, seen = close_epoch(before, after, sums, blocks, recipe, program.value)
-    row = summarize(
-        *seen, loss=program.value.loss, reduction=program.value.reduction, classes=classes
-    )
+    state, _, seen = close_epoch(run.state, after, sums, run)
+    whole = Whole(sums.weight, sums.target, weight_of(run.held, sums.weight.dtype))
+    row = summarize(seen, whole, run.recipe, classes=classes)
     return state, jax.tree.map(lambda value: value[None], row)

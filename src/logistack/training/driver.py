@@ -1,0 +1,351 @@
+"""The host's loop around a run: chunks of epochs, callbacks, checkpoints and signals.
+
+It knows a run by a function that advances a state by so many epochs. A state whose `epoch` has an
+axis is of as many members, which are advanced together.
+"""
+
+import contextlib
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias, Unpack
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import ArrayLike, Int, PRNGKeyArray, Real
+
+from logistack import _checks, _static, checkpoint
+from logistack.layers import Params
+from logistack.training.fit import Validation, as_given, prepare, warn_if_diverged
+from logistack.training.measures import History, no_history
+from logistack.training.progress import Callback, Progress, StopTraining
+from logistack.training.recipe import Optimizer, Options, spells_out
+from logistack.training.run import FitResult, Run, compiled_advance, compiled_begin, result_of
+from logistack.training.source import Source, StreamError
+from logistack.training.state import TrainState
+
+Advance: TypeAlias = Callable[[TrainState, int], tuple[FitResult, int]]
+
+
+class Interrupted(KeyboardInterrupt):
+    """A run that Ctrl-C or SIGTERM ended, after the epoch it was in.
+
+    Attributes:
+        result: the training so far, a `FitResult`.
+        signal: the number of the signal.
+    """
+
+    result: FitResult
+    signal: int
+
+
+@spells_out(Options)
+def fit_with_callbacks(
+    key: PRNGKeyArray,
+    params: Params | TrainState,
+    inputs: Real[ArrayLike, "n in"],
+    targets: Real[ArrayLike, "n out"] | Int[ArrayLike, " n"],
+    *,
+    optimizer: Optimizer,
+    epochs: int,
+    batch_size: int | None = None,
+    sample_weight: Real[ArrayLike, " n"] | None = None,
+    validation: Validation | None = None,
+    callbacks: Sequence[Callback] = (),
+    every: int = 1,
+    checkpoint_path: str | os.PathLike[str] | None = None,
+    save_every: int = 10,
+    **options: Unpack[Options],
+) -> FitResult:
+    """Runs `fit` in chunks of epochs, with what the host does between; the result is `fit`'s.
+
+    After each chunk come the callbacks and, where there is a `checkpoint_path`, every so many
+    epochs a checkpoint. The same call in a new process goes on from the last one, to the same
+    result bit for bit. Ctrl-C and SIGTERM let the chunk finish, save, and raise `Interrupted`,
+    which says how to go on.
+
+    Args:
+        key: as `fit` takes it, like all that is not described here.
+        params: the parameters to start from, or the `TrainState` to continue from.
+        inputs: samples, `(n, in)`.
+        targets: rows `(n, out)`, or integer classes `(n,)`.
+        optimizer: as `fit` takes it.
+        epochs: how many times to go through the samples, 0 or more, those before a checkpoint
+            that the run resumes from among them.
+        batch_size: samples a step, as `fit` takes it.
+        sample_weight: how much each sample counts, as `fit` takes it.
+        validation: samples to validate on, as `fit` takes them.
+        callbacks: functions of one `Progress`, called in order.
+        every: how many epochs a chunk has; the last may have fewer.
+        checkpoint_path: the folder of the run's checkpoints; none are kept if None.
+        save_every: how many epochs lie between checkpoints; the end of the run is always saved.
+        options: the other options of `fit`.
+
+    Returns:
+        A `FitResult` with the history of all epochs that ran, those before a resumption too.
+
+    Raises:
+        ValueError: if `every` or `save_every` is below 1, if the checkpoint is of another run,
+            and whatever `fit` raises.
+        TypeError: if a count is not an integer, and whatever `fit` raises.
+        Interrupted: after Ctrl-C or SIGTERM.
+        ModuleNotFoundError: if Orbax is needed and not installed.
+
+    >>> import jax, jax.numpy as jnp, optax
+    >>> from logistack.initialization import init_params
+    >>> start = init_params(jax.random.key(0), (2, 1))
+    >>> x, y = jnp.eye(2), jnp.array([[0.0], [1.0]])
+    >>> told = []
+    >>> tell = lambda progress: told.append(progress.epochs_done)
+    >>> result = fit_with_callbacks(
+    ...     jax.random.key(1), start, x, y, epochs=5, callbacks=[tell], every=2,
+    ...     optimizer=optax.sgd(0.1),
+    ... )
+    >>> told, result.history.loss.shape
+    ([2, 4, 5], (5,))
+    """
+    run = prepare(
+        "fit_with_callbacks",
+        key,
+        params,
+        (inputs, targets),
+        optimizer=optimizer,
+        batch_size=batch_size,
+        sample_weight=sample_weight,
+        validation=validation,
+        options=options,
+    )
+    epochs = _checks.require_count("epochs", epochs, low=0)
+    every = _checks.require_count("every", every, low=1)
+    assert run.train is not None
+    samples = run.train.inputs.shape[0]
+
+    def advance_by(state: TrainState, chunk: int) -> tuple[FitResult, int]:
+        if not chunk:
+            return result_of(state, no_history(state), run.recipe), 0
+        now = run._replace(state=state)
+        result = compiled_advance(now, chunk, epochs=min(every, epochs))
+        warn_if_diverged(now, result, chunk, stacklevel=4)
+        return result, samples * (int(result.state.epoch) - int(state.epoch))
+
+    result = drive(
+        advance_by,
+        run,
+        epochs=epochs,
+        callbacks=callbacks,
+        every=every,
+        checkpoint_path=checkpoint_path,
+        save_every=save_every,
+    )
+    return as_given(params, result)
+
+
+def drive(
+    advance_by: Advance,
+    run: Run,
+    *,
+    epochs: int,
+    callbacks: Sequence[Callback],
+    every: int,
+    checkpoint_path: str | os.PathLike[str] | None,
+    save_every: int,
+    source: Source | None = None,
+) -> FitResult:
+    """Calls `advance_by` chunk by chunk, from `run` or its checkpoint, until all epochs have run.
+
+    `advance_by(state, epochs)` gives the chunk's result and how many samples it took; it is called
+    for no epochs where all have run before.
+    """
+    epochs = _checks.require_count("epochs", epochs, low=0)
+    every = _checks.require_count("every", every, low=1)
+    save_every = _checks.require_count("save_every", save_every, low=1)
+    state = compiled_begin(run).state
+    first = saved = _epoch_of(state)
+    history = _no_rows(state)
+    keeper = None if checkpoint_path is None else _Keeper(Path(checkpoint_path), run, source)
+    if keeper is not None:
+        state, history = keeper.resume(state, history)
+        saved = _epoch_of(state)
+
+    with _caught_signals() as caught:
+        while True:
+            before, behind = _epoch_of(state), (state, history)
+            place = None if source is None else source.position()
+            chunk = min(every, max(0, first + epochs - before))
+            start = time.perf_counter()
+            problem: Exception | None = None
+            try:
+                result, samples = advance_by(state, chunk)
+            except StreamError as error:
+                result, samples, problem = error.result, 0, error
+            state = jax.block_until_ready(result).state
+            seconds = time.perf_counter() - start
+            now = _epoch_of(state)
+            rows = _rows_that_ran(result.history, state.epoch.ndim)
+            history = _joined(history, rows, state.epoch.ndim)
+            stopped = now >= first + epochs or now < before + chunk
+            if problem is None and rows.loss.size:
+                told = result._replace(history=jax.tree.map(jnp.asarray, rows))
+                progress = Progress(told, before - first, now - first, samples / seconds)
+                try:
+                    for callback in callbacks:
+                        callback(progress)
+                except StopTraining:
+                    stopped = True
+                except Exception as error:  # what has been learned is saved first
+                    problem = error
+            number = caught[0] if caught else None
+            ends = stopped or problem is not None or number is not None
+            if isinstance(problem, StreamError):
+                # Its epoch is not whole, and a run that goes on from here begins it anew.
+                if keeper is not None and before > saved:
+                    keeper.save(*behind, place)
+            elif keeper is not None and now - saved >= (1 if ends else save_every):
+                keeper.save(state, history, None if source is None else source.position())
+                saved = now
+            if not ends:
+                continue
+            result = result._replace(history=jax.tree.map(jnp.asarray, history))
+            if isinstance(problem, StreamError):
+                problem.result = result
+            if problem is not None:
+                if keeper is not None and before > first:
+                    done = before if isinstance(problem, StreamError) else now
+                    where = f"What was learned up to epoch {done - first} is in {keeper.path}"
+                    problem.add_note(where)
+                raise problem
+            if number is not None:
+                raise _interrupted(number, result, keeper, done=now - first, epochs=epochs)
+            return result
+
+
+def _epoch_of(state: TrainState) -> int:
+    """How many epochs lie behind, of the member that went on longest."""
+    return int(np.max(state.epoch))
+
+
+def _no_rows(state: TrainState) -> History:
+    """The history of no epoch; in NumPy, since each length of a JAX array is another program."""
+    of = no_history
+    for _ in range(state.epoch.ndim):
+        of = jax.vmap(of)
+    return jax.tree.map(lambda rows: np.zeros(rows.shape, rows.dtype), jax.eval_shape(of, state))
+
+
+def _joined(before: History, rows: History, axis: int) -> History:
+    return jax.tree.map(lambda *parts: np.concatenate(parts, axis), before, rows)
+
+
+def _rows_that_ran(history: History, axis: int) -> History:
+    """The rows of the epochs that ran, for any member."""
+    history = jax.tree.map(np.asarray, history)
+    # An epoch that did run has an accuracy, even one whose loss is not a number.
+    ran = ~np.isnan(history.accuracy)
+    ran = np.flatnonzero(ran.any(tuple(range(axis))))
+    return jax.tree.map(lambda rows: rows.take(ran, axis), history)
+
+
+def _told(run: Run) -> dict[str, Any]:
+    """What decides the result of a run, by the names of the arguments."""
+    told = {"key": run.key, "params": run.state}
+    for prefix, samples in (("", run.train), ("validation ", run.held)):
+        if samples is not None:
+            told |= {f"{prefix}{name}": part for name, part in samples._asdict().items()}
+    for name, value in ((name, getattr(run.recipe, name)) for name in run.recipe.names()):
+        told[name] = value.value if isinstance(value, _static.Static) else value
+    return told
+
+
+class _Keeper:
+    """The checkpoints of a run: its state, and as notes what it is, its history and its place.
+
+    What a run is, are digests of all that decides its result, by the names of the arguments, so
+    that another run is told from this one, and by what.
+    """
+
+    def __init__(self, path: Path, run: Run, source: Source | None) -> None:
+        self.path, self._source = path, source
+        self._run = {name: _static.digest(value) for name, value in _told(run).items()}
+
+    def save(self, state: TrainState, history: History, place: dict[str, Any] | None) -> None:
+        """Keeps a state, with the history of all epochs and the place in the stream."""
+        notes = {
+            "run": self._run,
+            "history": jax.tree.map(np.ndarray.tolist, history._asdict()),
+            "stream": place,
+        }
+        checkpoint.save(self.path, state, notes=notes)
+
+    def resume(self, state: TrainState, history: History) -> tuple[TrainState, History]:
+        """The last state that was kept, with the history up to it, or what is given."""
+        if not checkpoint.versions(self.path):
+            return state, history
+        first = _epoch_of(state)
+        state = checkpoint.restore(self.path, state)
+        notes = checkpoint.read_notes(self.path)
+        if (self._source is None) != (notes["stream"] is None):
+            kinds = ("fit_with_callbacks", "fit_stream")
+            raise ValueError(
+                f"checkpoint_path: expected a checkpoint of {kinds[self._source is not None]}, "
+                f"{self.path} has one of {kinds[notes['stream'] is not None]}"
+            )
+        kept = notes.get("run", self._run)
+        others = [name for name, own in self._run.items() if kept.get(name) != own]
+        if others:
+            raise ValueError(
+                f"{', '.join(others)}: expected that of the run that {self.path} has a checkpoint "
+                "of, got another: give another run a checkpoint_path of its own"
+            )
+        if self._source is not None:
+            self._source.seek(notes["stream"])
+        axis = state.epoch.ndim
+        # An epoch that was taken back has a row, and will have it again.
+        done = range(_epoch_of(state) - first)
+        restored: dict[str, Any] = {}
+        for name, rows in history._asdict().items():
+            if rows is not None:
+                shape = (*rows.shape[:axis], -1, *rows.shape[axis + 1 :])
+                kept = np.asarray(notes["history"][name], rows.dtype).reshape(shape)
+                restored[name] = kept.take(done, axis)
+        return state, history._replace(**restored)
+
+
+@contextlib.contextmanager
+def _caught_signals() -> Iterator[list[int]]:
+    """Collects Ctrl-C and SIGTERM, so that an epoch can finish; a second one ends it at once."""
+    caught: list[int] = []
+
+    def catch(number: int, _: Any) -> None:
+        if caught:
+            raise KeyboardInterrupt
+        caught.append(number)
+
+    if threading.current_thread() is not threading.main_thread():  # which alone gets signals
+        yield caught
+        return
+    before = {
+        number: signal.signal(number, catch)
+        for number in (signal.SIGINT, signal.SIGTERM)
+        if signal.getsignal(number) not in (signal.SIG_IGN, None)  # None: not Python's to restore
+    }
+    try:
+        yield caught
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _interrupted(
+    number: int, result: FitResult, keeper: _Keeper | None, *, done: int, epochs: int
+) -> Interrupted:
+    if keeper is None:
+        advice = "nothing is saved without a checkpoint_path, but this exception has the `result`"
+    else:
+        advice = f"all is saved in {keeper.path}: run the same again to go on"
+    stop = Interrupted(f"{signal.Signals(number).name} after epoch {done} of {epochs}: {advice}")
+    stop.result, stop.signal = result, number
+    return stop

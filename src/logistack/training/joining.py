@@ -1,0 +1,160 @@
+"""Whether an optimizer trains a stack of layers as it would train them one by one.
+
+Most do: they treat every number by itself, or the whole network at once. Some look at the axes of
+an array, as Muon, LAMB, factored second moments and masks by number of axes do, or draw noise for
+each array. A run of equal layers may become a stack only before the former.
+"""
+
+import functools
+import itertools
+import math
+import re
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array
+
+from logistack._static import Static
+from logistack.coordinates import in_coordinates
+from logistack.layers import SCANNED, Layer, Params, depth_of, is_stack, join_runs
+from logistack.training.recipe import Recipe
+
+# So many layers stand for a run of any length where two ways to train it are compared.
+FEW = 3
+
+
+def joined_for(recipe: Recipe, params: Params) -> Params:
+    """The parameters with runs of equal hidden layers as stacks, if the optimizer is indifferent.
+
+    Else, and where that cannot be told because a function captured a value of a trace, they are
+    as they were given.
+    """
+    *hidden, last = params
+    joined = (*join_runs(hidden, SCANNED), last)
+    if len(joined) == len(params) or recipe.traced:
+        return params
+    numbers = None
+    if recipe.hyperparams is not None:
+        numbers = tuple((name, _kind(value)) for name, value in sorted(recipe.hyperparams.items()))
+    shapes = tuple((layer.weight.shape, depth_of(layer)) for layer in joined)
+    dtype = params[0].weight.dtype.name
+    alike = _indifferent(recipe.optimizer, recipe.coordinates, numbers, shapes, dtype)
+    return joined if alike else params
+
+
+@functools.lru_cache(maxsize=256)
+def _indifferent(
+    optimizer: Static[Any], coordinates: str, numbers: Any, shapes: Any, dtype: str
+) -> bool:
+    """Compares two updates of a few layers by themselves with those of a stack of as many.
+
+    That a depth such as the stack's makes no difference is seen in the programs of both depths:
+    they are the same but for this one number.
+    """
+    widths = {size for shape, _ in shapes for size in shape[-2:]}
+    depths = {depth for shape, depth in shapes if len(shape) == 3}
+    random = np.random.default_rng(0)
+
+    def draw(shape: tuple[int, ...]) -> Any:
+        return jnp.asarray(random.normal(size=shape), jnp.float32)
+
+    try:
+        with jax.ensure_compile_time_eval():
+            transformation = in_coordinates(
+                Recipe(optimizer=optimizer, hyperparams=_stand_ins(numbers)).build(), coordinates
+            )
+            networks = [_network(draw, shapes, FEW) for _ in range(3)]
+            joined = map(_one_by_one, _updates(transformation, *networks))
+            single = _updates(transformation, *map(_one_by_one, networks))
+            near = all(map(_near, *map(jax.tree.leaves, ([*joined], single))))
+        return near and all(
+            _program(transformation, shapes, dtype, _prime_from(max(depth, *widths)))
+            == _program(transformation, shapes, dtype, FEW)
+            for depth in depths
+        )
+    except Exception:  # an optimizer of one structure, such as that of the layers as given
+        return False
+
+
+def _near(one: Array, other: Array) -> bool:
+    """Whether two updates differ by no more than the rounding of a sum over all parameters."""
+    return np.allclose(one, other, rtol=0, atol=1e-5 * float(jnp.max(jnp.abs(other))))
+
+
+def _network(of: Any, shapes: Any, depth: int) -> Params:
+    """A network of these shapes, its stacks of `depth` layers, with arrays that `of` makes."""
+    layers = []
+    for shape, _ in shapes:
+        deep = (depth,) if len(shape) == 3 else ()
+        layers.append(Layer(of((*deep, *shape[-2:])), of((*deep, shape[-2]))))
+    return tuple(layers)
+
+
+def _kind(value: Any) -> Any:
+    """What stands for a number: itself where it is static, else its shape and dtype."""
+    if isinstance(value, Static | float):
+        return value if isinstance(value, Static) else None
+    return value.shape, value.dtype.name
+
+
+def _stand_ins(numbers: Any) -> dict[str, Any] | None:
+    if numbers is None:
+        return None
+    return {
+        name: jnp.full(value[0], 0.1, value[1]) if isinstance(value, tuple) else value or 0.1
+        for name, value in numbers
+    }
+
+
+def _one_by_one(params: Params) -> Params:
+    return tuple(
+        Layer(weight, bias)
+        for layer in params
+        for weight, bias in (zip(*layer, strict=True) if is_stack(layer) else [layer])
+    )
+
+
+def _updates(optimizer: Any, params: Params, *ways: Params) -> list[Params]:
+    """The updates of a descent, each in a way of its own, far from 0, where decay shows."""
+    params = jax.tree.map(lambda leaf: 100 * leaf, params)
+    state, updates = optimizer.init(params), []
+    for way in ways:
+        update, state = _update(optimizer, optax.tree.add(params, way), state, params)
+        params = optax.apply_updates(params, update)
+        updates.append(update)
+    return updates
+
+
+def _update(optimizer: Any, goal: Params, state: Any, params: Params) -> Any:
+    """An update of a run on half the squared distance to a goal."""
+
+    def value(params: Params) -> Any:
+        return optax.tree.norm(optax.tree.sub(params, goal), squared=True) / 2
+
+    gradient = optax.tree.sub(params, goal)
+    extra = {"value": value(params), "grad": gradient, "value_fn": value}
+    return optimizer.update(gradient, state, params, **extra)
+
+
+def _program(optimizer: Any, shapes: Any, dtype: str, depth: int) -> str:
+    """The program of an update with stacks of `depth` layers, a prime, written as if of `FEW`."""
+    params = _network(lambda shape: jax.ShapeDtypeStruct(shape, dtype), shapes, depth)
+    state = jax.eval_shape(optimizer.init, params)
+    text = str(jax.make_jaxpr(functools.partial(_update, optimizer))(params, state, params))
+
+    def rewritten(number: re.Match[str]) -> str:
+        times, rest = divmod(int(number[0]), depth)
+        return number[0] if rest else str(times * FEW)
+
+    text = " ".join(re.sub(r"0x[0-9a-f]+", "", text).split())
+    return re.sub(r"(?<![\w.\-])[1-9][0-9]*(?![\w.])", rewritten, text)
+
+
+def _prime_from(least: int) -> int:
+    """A prime of at least so much, which divides no width and so tells itself apart."""
+    return next(
+        n for n in itertools.count(least + 1) if all(n % k for k in range(2, math.isqrt(n) + 1))
+    )
