@@ -577,6 +577,16 @@ def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch):
     assert checkpoint.versions(tmp_path / "run") == [1]
 
 
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    path = tmp_path / "file" / "run"
+    for act in (lambda: checkpoint.save(path, STATE), lambda: checkpoint.writing(path).__enter__()):
+        with pytest.raises(
+            OSError, match=rf"^path: expected .* written to, got {path}: Not a dir|file"
+        ):
+            act()
+
+
 # Rows.
 
 
@@ -693,7 +703,7 @@ def test_a_second_writer_is_told_of_the_first_until_that_is_gone(tmp_path, child
                 lambda: checkpoint.writing(tmp_path).__enter__(),
             ):
                 with pytest.raises(
-                    BlockingIOError, match=rf"{tmp_path}: expected .* process {number} on "
+                    BlockingIOError, match=rf"{tmp_path}, which process {number} on "
                 ):
                     act()
             assert bits(checkpoint.restore(tmp_path, STATE)) == bits(STATE)

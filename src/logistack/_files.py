@@ -1,8 +1,10 @@
 """Files that are whole or absent."""
 
+import contextlib
 import os
 import re
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 
@@ -49,3 +51,14 @@ def local_path(name: str, path: str | os.PathLike[str]) -> Path:
         return Path(text).expanduser()
     except RuntimeError as error:
         raise ValueError(f"{name}: expected a home folder for {text!r}, got none") from error
+
+
+@contextlib.contextmanager
+def writing_to(name: str, path: Path) -> Iterator[None]:
+    """Names the argument, the path and the reason in what the file system raises."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or error
+        message = f"{name}: expected a place that can be written to, got {path}: {reason}"
+        raise type(error)(message) from error

@@ -9,6 +9,8 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+from logistack._files import writing_to
+
 if sys.platform != "win32":
     import fcntl
 
@@ -26,8 +28,10 @@ def locked(folder: Path) -> Iterator[None]:
 
     Raises:
         BlockingIOError: if another process or thread holds the folder, saying which.
+        OSError: if the folder cannot be written to.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    with writing_to("path", folder):
+        folder.mkdir(parents=True, exist_ok=True)
     folder = folder.resolve()
     mine = threading.get_ident()
     if sys.platform == "win32" or _held.get(folder, (0, 0))[1] == mine:
@@ -52,7 +56,8 @@ def locked(folder: Path) -> Iterator[None]:
 def _take(path: Path) -> int:
     """The open lock file, locked."""
     while True:
-        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        with writing_to("path", path.parent):
+            file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
             with contextlib.suppress(FileNotFoundError):
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -60,7 +65,7 @@ def _take(path: Path) -> int:
                     return file
         except BlockingIOError:
             message = (
-                f"{path.parent}: expected a folder that no other run writes to, got one that "
+                f"path: expected a folder that no other run writes to, got {path.parent}, which "
                 f"{_holder(file)} is writing to"
             )
             os.close(file)

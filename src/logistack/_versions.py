@@ -1,11 +1,37 @@
 """Folders of numbered versions: which of what is there is ours, and which names are free."""
 
+import contextlib
 import os
 import re
 from pathlib import Path
 
 OURS = b'{"content": {"format": '  # how every manifest begins
 UNFINISHED = ".unfinished"  # the end of the name of what is being written, or being removed
+
+# The name of a folder that has nothing but a manifest of ours, or not yet, or not any more. So a
+# folder of any other name is ours by its manifest alone, whenever a process is killed.
+_MARKED = ".logistack"
+
+
+def make(folder: Path) -> None:
+    """Makes a folder that is ours from the start."""
+    marked = folder.with_name(_MARKED)
+    marked.mkdir()
+    (marked / "manifest.json").write_bytes(OURS + b"0}}")
+    os.rename(marked, folder)
+
+
+def remove(folder: Path) -> None:
+    """Removes a folder of ours that has nothing but its manifest."""
+    os.rename(folder, folder.with_name(_MARKED))
+    remove_marked(folder.parent)
+
+
+def remove_marked(parent: Path) -> None:
+    """Removes what a killed process left of `make` or `remove`."""
+    with contextlib.suppress(FileNotFoundError):
+        (parent / _MARKED / "manifest.json").unlink(missing_ok=True)
+        (parent / _MARKED).rmdir()
 
 
 def numbers(folder: Path) -> list[int]:

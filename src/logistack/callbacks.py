@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -79,7 +78,7 @@ def json_lines(path: str | os.PathLike[str]) -> Iterator[Callback]:
     ([1, 2], ['accuracy', 'epoch', 'gradient_norm'])
     """
     path = _files.local_path("path", path)
-    with _named("path", path):
+    with _files.writing_to("path", path):
         path.parent.mkdir(parents=True, exist_ok=True)
         file = path.open("a+b")
     with file:
@@ -95,17 +94,6 @@ def json_lines(path: str | os.PathLike[str]) -> Iterator[Callback]:
             file.flush()
 
         yield log
-
-
-@contextlib.contextmanager
-def _named(name: str, path: Path) -> Iterator[None]:
-    """Names the argument in what the file system raises."""
-    try:
-        yield
-    except OSError as error:
-        reason = error.strerror or error
-        message = f"{name}: expected a place that can be written to, got {path}: {reason}"
-        raise type(error)(message) from error
 
 
 def _without_nan(value: Any) -> Any:
@@ -133,7 +121,7 @@ def tensorboard(folder: str | os.PathLike[str]) -> Iterator[Callback]:
     """
     tensorboard_x = _checks.import_extra("tensorboardX", "tensorboard")
     folder = _files.local_path("folder", folder)
-    with _named("folder", folder):
+    with _files.writing_to("folder", folder):
         writer = tensorboard_x.SummaryWriter(os.fspath(folder))
 
     def log(progress: Progress) -> None:

@@ -93,9 +93,7 @@ def save(
         elif before is not None:
             content["rows"] = before
         unfinished = folder / f"{number}{_versions.UNFINISHED}"
-        unfinished.mkdir()
-        # As little as makes it ours, so that it can be removed if this ends here.
-        (unfinished / "manifest.json").write_bytes(_versions.OURS + b"0}}")
+        _versions.make(unfinished)
         checkpointer.save(unfinished / "state", args=orbax.args.PyTreeSave(arrays))
         files = sorted(f for f in (unfinished / "state").rglob("*") if f.is_file())
         content["files"] = {
@@ -410,6 +408,7 @@ def _other_version_named(folder: Path) -> Iterator[None]:
 
 def _remove_unfinished(folder: Path) -> None:
     """Removes what killed processes, and `save` itself, left under other names."""
+    _versions.remove_marked(folder)
     for entry in folder.glob(f"[1-9]*{_versions.UNFINISHED}"):
         if entry.is_symlink() or not _versions.is_ours(entry):
             continue
@@ -418,9 +417,7 @@ def _remove_unfinished(folder: Path) -> None:
                 shutil.rmtree(part)
             elif part.name != "manifest.json":
                 part.unlink()
-        # What makes it ours goes last, so that the next time can finish what this one began.
-        (entry / "manifest.json").unlink()
-        entry.rmdir()
+        _versions.remove(entry)
 
 
 def _to_json(notes: Mapping[str, Any] | None) -> Any:
