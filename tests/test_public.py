@@ -25,6 +25,8 @@ CONTRACT = {
     "forward": ["params", "x"],
     "activations": ["params", "x"],
     "jacobian_spectrum": ["params", "x"],
+    "probabilities": ["params", "x", "loss"],
+    "predict": ["params", "x"],
     "stack": ["params", "shortest"],
     "unstack": ["params"],
     "fold": ["centred"],

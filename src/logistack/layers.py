@@ -241,7 +241,9 @@ def _require_layer(name: str, layer: Any) -> Layer:
         raise TypeError(
             f"{name}.bias: expected {layer.weight.dtype}, as the weight, got {layer.bias.dtype}"
         )
-    return Layer(*map(jnp.asarray, layer))
+    return Layer(
+        *(_checks.require_numeric(f"{name}.{part}", a) for part, a in layer._asdict().items())
+    )
 
 
 def require_sample(name: str, x: Any, layer: Layer) -> Float[Array, " in"]:
