@@ -121,7 +121,7 @@ def program(*sizes, scheme="orthogonal"):
 
 @pytest.mark.parametrize("sizes", [(7,), (7, 5), (5, 7, 7)])
 def test_the_program_that_draws_grows_with_different_shapes_alone(sizes):
-    assert program(*sizes * 16, 3) == program(*sizes * 300, 3)
+    assert program(*sizes * 20, 3) == program(*sizes * 300, 3)
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)

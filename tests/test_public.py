@@ -183,6 +183,18 @@ def test_one_unit_learns_and_but_not_xor():
     np.testing.assert_allclose(result.history.loss[-1], 4 * np.log(2), rtol=1e-3)
 
 
+def test_one_output_learns_from_integer_classes_as_from_rows():
+    classes = jnp.array([0, 1, 1, 1])
+    by_class, by_row = (train((2, 1), y, optax.sgd(1.0), 50) for y in (classes, classes[:, None]))
+    for one, other in zip(jax.tree.leaves(by_class), jax.tree.leaves(by_row), strict=True):
+        np.testing.assert_array_equal(one, other)
+    predict = jax.vmap(ls.predict, (None, 0))
+    np.testing.assert_array_equal(predict(by_class.params, XOR), classes)
+    shares = jax.vmap(ls.probabilities, (None, 0))(by_class.params, XOR)
+    np.testing.assert_allclose(shares.sum(1), np.ones(4), rtol=1e-6)
+    np.testing.assert_array_equal(shares[:, 1] > 0.5, classes)
+
+
 def test_a_hidden_layer_learns_xor():
     either = jnp.array([[0.0], [1], [1], [0]])
     result = train((2, 8, 1), either, optax.adam(0.1), 300)
