@@ -54,8 +54,8 @@ def _warn_of_probabilities(logits: jax.Array) -> None:
     is compared with 0, and a probability with ½. That all the logits of several samples lie between
     0 and 1 is possible, so it is no error, but then the network tells no classes apart.
     """
-    limits = _checks.range_of(logits)
-    if limits is None or logits.size == 1 or limits[0] < 0 or limits[1] > 1:
+    limits = _checks.range_of(logits) if logits.size > 1 else None
+    if limits is None or limits[0] < 0 or limits[1] > 1:
         return
     with jax.ensure_compile_time_eval():
         undecided = jnp.any((logits > 0) & (logits <= 0.5)).item()
