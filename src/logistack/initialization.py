@@ -106,7 +106,7 @@ def _drawn(
     return drawn
 
 
-def _critical(keys: PRNGKeyArray, layers: Layer, places: np.ndarray, depth: int) -> Layer:
+def _critical(keys: Array, layers: Layer, places: np.ndarray, depth: int) -> Layer:
     """Layers of orthogonal weights, brought to the critical point, in the coordinates of σ."""
     hidden = places < depth - 1
     if hidden.any():
