@@ -8,7 +8,7 @@ TOUR = """
 import jaxtyping
 
 names = (
-    "layers", "network", "coordinates", "initialization", "losses", "metrics", "training",
+    "layers", "network", "coordinates", "initialization", "losses", "metrics", "prediction", "training",
     "data.augmentation", *(f"separability.{name}" for name in (
         "certificates", "margin", "questions", "rational", "samples",
     )),
@@ -44,7 +44,9 @@ half = ls.init_params(key, (3, 2), scheme="zeros", dtype=jnp.bfloat16)
 for params in (plain, deep, deep[:2], half):
     for function in (ls.fold, ls.unfold, ls.stack, ls.unstack):
         trace(function, params)
-    for function in (ls.logits, ls.forward, ls.activations, ls.jacobian_spectrum):
+    for function in (
+        ls.logits, ls.forward, ls.activations, ls.jacobian_spectrum, ls.probabilities, ls.predict
+    ):
         trace(function, params, inputs[0])
         trace(jax.vmap(function, (None, 0)), params, inputs)
 for layer in deep:
@@ -52,6 +54,7 @@ for layer in deep:
 
 for loss in (ls.losses.cross_entropy, ls.losses.sigmoid_cross_entropy):
     trace(loss, jnp.array([0.25, 0.75]), rows[0])
+trace(ls.losses.sigmoid_cross_entropy, jnp.array([0.25]), labels[0])
 for target in (rows[0], labels[0]):
     trace(jax.value_and_grad(ls.losses.softmax_cross_entropy), jnp.array([0.25, 0.75]), target)
 

@@ -86,6 +86,40 @@ def test_rows_without_validation_have_none_of_it():
     assert list(ls.callbacks.rows_of(told[0])[0]) == ["epoch", *MEASURES]
 
 
+@pytest.mark.parametrize(
+    ("callbacks", "name"),
+    [(print, "callbacks"), (None, "callbacks"), ("ab", "callbacks"), ({print}, "callbacks"),
+     (iter([print]), "callbacks"), ([print, 3], r"callbacks\[1\]"), ([None], r"callbacks\[0\]"),
+     ((ls.callbacks.progress_bar(3),), r"callbacks\[0\]")],
+)  # fmt: skip
+def test_what_are_no_callbacks_is_refused_by_name(callbacks, name):
+    with pytest.raises(TypeError, match=f"^{name}: expected "):
+        ls.callbacks.require_callbacks(callbacks)
+
+
+def test_callbacks_are_functions_in_a_list_or_tuple():
+    assert ls.callbacks.require_callbacks([]) == ()
+    with ls.callbacks.progress_bar(1, disable=True) as show:
+        assert ls.callbacks.require_callbacks((print, show)) == (print, show)
+
+
+@pytest.mark.parametrize("write", [ls.callbacks.json_lines, ls.callbacks.tensorboard])
+def test_where_nothing_can_be_written_is_said_before_training(tmp_path, monkeypatch, write):
+    pytest.importorskip("tensorboardX")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "file").touch()
+    name = r"^(path|folder): expected a"
+    with pytest.raises(OSError, match=rf"{name} place that can be written to, got .*file/log: "):
+        write(tmp_path / "file" / "log").__enter__()
+    for path in ("s3://bucket/log", "gs://bucket/log"):
+        with pytest.raises(
+            ValueError, match=rf"{name} path in the local file system, got '{path}'"
+        ):
+            write(path).__enter__()
+    with write("~/log"):
+        assert (tmp_path / "home" / "log").exists()
+
+
 # Lines of JSON.
 
 

@@ -1,11 +1,13 @@
 """Checkpoints: every bit comes back, every version is whole or absent, every misfit is named."""
 
 import collections
+import contextlib
 import json
 import logging
 import math
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -326,7 +328,7 @@ def test_the_tenth_version_is_newer_than_the_ninth(tmp_path):
     ("keep", "error"), [(0, ValueError), (-1, ValueError), (1.0, TypeError), (True, TypeError)]
 )
 def test_keep_is_a_count(tmp_path, keep, error):
-    with pytest.raises(error, match=r"^keep: wanted"):
+    with pytest.raises(error, match=r"^keep: expected"):
         checkpoint.save(tmp_path / "new", STATE, keep=keep)
     assert not (tmp_path / "new").exists()
 
@@ -349,7 +351,7 @@ def test_what_is_not_there_is_said_so(tmp_path):
     ):
         checkpoint.restore(tmp_path, STATE)
     checkpoint.save(tmp_path, STATE)
-    assert sorted(os.listdir(tmp_path)) == ["007", "1", "7", "thesis.txt"]
+    assert sorted(os.listdir(tmp_path)) == ["007", "1", "3.unfinished", "7", "thesis.txt"]
     with pytest.raises(FileNotFoundError, match=r"^version: expected one of \[1\] at .*, got 2"):
         checkpoint.restore(tmp_path, STATE, version=2)
     with pytest.raises(TypeError, match=r"^version: expected an integer"):
@@ -410,7 +412,7 @@ def damage(kind, content):
 @pytest.mark.parametrize(
     "kind", ["removed", "empty", "half", "one byte less", "first bit", "middle bit", "last bit"]
 )
-def test_a_version_with_a_damaged_file_is_refused_and_the_whole_one_named(tmp_path, capfd, kind):
+def test_a_version_with_a_damaged_file_is_said_and_the_one_before_it_used(tmp_path, capfd, kind):
     older = jax.tree.map(lambda leaf: leaf + 1, STATE)
     checkpoint.save(tmp_path, older)
     checkpoint.save(tmp_path, STATE, notes={"loss": 0.25})
@@ -427,15 +429,20 @@ def test_a_version_with_a_damaged_file_is_refused_and_the_whole_one_named(tmp_pa
             if file.name == "manifest.json"
             else f".*{re.escape(str(file.relative_to(newest)))}.*"
         )
-        message = rf"^{re.escape(str(newest))}: the version cannot be read: {name}; version 1 is whole: pass version=1$"
-        for read in (
-            lambda: checkpoint.restore(tmp_path, STATE),
-            lambda: checkpoint.read_notes(tmp_path),
+        problem = rf"^{re.escape(str(newest))}: the version cannot be read: {name}; version 1"
+        for read in (checkpoint.restore, lambda path, _, **k: checkpoint.read_notes(path, **k)):
+            with pytest.raises(ValueError, match=f"{problem} is whole: pass version=1$"):
+                read(tmp_path, STATE, version=2)
+        for read, wanted in (
+            (lambda: bits(checkpoint.restore(tmp_path, STATE)), bits(older)),
+            (lambda: bits(checkpoint.resume(tmp_path, STATE)), bits(older)),
+            (lambda: checkpoint.read_notes(tmp_path), {}),
+            (lambda: checkpoint.newest(tmp_path), 1),
         ):
-            with pytest.raises(ValueError, match=message):
-                read()
-        with pytest.raises(ValueError, match="pass version=1"):
-            checkpoint.resume(tmp_path, STATE)
+            with pytest.warns(
+                RuntimeWarning, match=f"{problem}, the newest that is whole, is used$"
+            ):
+                assert read() == wanted
         file.write_bytes(content)
     assert bits(checkpoint.restore(tmp_path, STATE)) == bits(STATE)
     assert bits(checkpoint.restore(tmp_path, STATE, version=1)) == bits(older)
@@ -459,9 +466,11 @@ def test_the_newest_whole_version_is_the_one_named(tmp_path):
         checkpoint.save(tmp_path, STATE, keep=4)
     (tmp_path / "4" / "manifest.json").write_text("{}")
     (tmp_path / "2" / "manifest.json").unlink()
-    for version in (None, 4, 2):
+    for version in (4, 2):
         with pytest.raises(ValueError, match="version 3 is whole: pass version=3"):
             checkpoint.restore(tmp_path, STATE, version=version)
+    with pytest.warns(RuntimeWarning, match=r"4: .*; version 3, the newest that is whole, is used"):
+        checkpoint.restore(tmp_path, STATE)
 
 
 def test_if_no_version_is_whole_that_is_said(tmp_path):
@@ -524,6 +533,209 @@ def test_a_save_that_fails_leaves_what_was_there(tmp_path, monkeypatch, where):
     assert checkpoint.restore(tmp_path, {"epoch": 0})["epoch"] == newest + 1
 
 
+def test_what_is_the_user_s_stays(tmp_path):
+    for name in ("2022", "2023", "2024", "1.unfinished", "2.unfinished", "backup.unfinished"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "photo").write_text(name)
+    (tmp_path / "2025").mkdir()
+    (tmp_path / "2025" / "manifest.json").write_text('{"content": "of another program"}')
+    (tmp_path / "rows.1").write_text("mine")
+    os.symlink("2022", tmp_path / "3")
+    before = {path.relative_to(tmp_path): path.is_file() and path.read_text() for path in tmp_path.rglob("*")}  # fmt: skip
+    for epoch in range(4):
+        version = checkpoint.save(tmp_path, {"epoch": epoch}, rows={"loss": [1.0]}, keep=1)
+        assert checkpoint.versions(tmp_path) == [version]
+        assert checkpoint.restore(tmp_path, {"epoch": 0})["epoch"] == epoch
+    after = {path.relative_to(tmp_path): path.is_file() and path.read_text() for path in tmp_path.rglob("*") if path.relative_to(tmp_path) in before}  # fmt: skip
+    assert after == before
+    assert len(os.listdir(tmp_path)) == 9 + 2  # one version and its rows
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["s3://bucket/run", "gs://bucket/run", Path("s3://bucket/run"), "file:///run", "", "a\0b"],
+)
+def test_what_is_no_path_of_this_machine_is_refused(tmp_path, monkeypatch, path):
+    monkeypatch.chdir(tmp_path)
+    for act in (
+        lambda: checkpoint.save(path, STATE),
+        lambda: checkpoint.restore(path, STATE),
+        lambda: checkpoint.versions(path),
+        lambda: checkpoint.writing(path).__enter__(),
+    ):
+        with pytest.raises(ValueError, match=r"^path: expected a path in the local file system"):
+            act()
+    with pytest.raises(TypeError, match=r"^path: expected a path, got 3"):
+        checkpoint.save(3, STATE)
+    assert not os.listdir(tmp_path)
+
+
+def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    checkpoint.save("~/run", STATE)
+    assert checkpoint.versions(tmp_path / "run") == [1]
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    path = tmp_path / "file" / "run"
+    for act in (lambda: checkpoint.save(path, STATE), lambda: checkpoint.writing(path).__enter__()):
+        with pytest.raises(
+            OSError, match=rf"^path: expected .* written to, got {path}: Not a dir|file"
+        ):
+            act()
+
+
+# Rows.
+
+
+def rows_like(count, start=0):
+    place = np.arange(start, start + count)
+    return {
+        "loss": place.astype(np.float32) / 3,
+        "norm": np.stack([place, -place], 1).astype(np.float64),
+        "stopped": place % 2 == 0,
+    }
+
+
+def assert_rows(found, count):
+    wanted = rows_like(count)
+    assert list(found) == list(wanted)
+    for name, column in wanted.items():
+        assert found[name].dtype == column.dtype
+        np.testing.assert_array_equal(found[name], column)
+
+
+def test_rows_are_added_to_those_of_the_version_before(tmp_path):
+    done, version, sizes = 0, None, []
+    for count in (3, 0, 1, 5):
+        version = checkpoint.save(tmp_path, STATE, rows=rows_like(count, done), after=version)
+        done += count
+        assert_rows(checkpoint.read_rows(tmp_path), done)
+        sizes += [path.stat().st_size for path in tmp_path.glob("rows.*")]
+    row = 4 + 16 + 1
+    assert np.diff(sizes).tolist() == [0, row, 5 * row]
+    assert_rows(checkpoint.read_rows(tmp_path, version=version - 1), 4)
+    checkpoint.save(tmp_path, STATE, after=version)
+    assert_rows(checkpoint.read_rows(tmp_path), 9)
+    checkpoint.save(tmp_path, STATE)
+    assert checkpoint.read_rows(tmp_path) == {}
+
+
+def test_rows_go_on_from_any_version_and_from_any_process(tmp_path):
+    first = checkpoint.save(tmp_path, STATE, rows=rows_like(2), keep=3)
+    second = checkpoint.save(tmp_path, STATE, rows=rows_like(9, 50), after=first, keep=3)
+    checkpoint._rows._hashed.clear()  # as in another process
+    third = checkpoint.save(tmp_path, STATE, rows=rows_like(1, 2), after=first, keep=3)
+    assert_rows(checkpoint.read_rows(tmp_path, version=third), 3)
+    assert len(checkpoint.read_rows(tmp_path, version=second)["loss"]) == 11
+    checkpoint.save(tmp_path, STATE, rows=rows_like(1, 3), after=third, keep=1)
+    assert_rows(checkpoint.read_rows(tmp_path), 4)
+    assert len(list(tmp_path.glob("rows.*"))) == 1
+
+
+def test_rows_of_a_save_that_failed_are_written_over(tmp_path, monkeypatch):
+    first = checkpoint.save(tmp_path, STATE, rows=rows_like(2))
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint._files, "write_whole", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            checkpoint.save(tmp_path, STATE, rows=rows_like(7, 2), after=first)
+    assert_rows(checkpoint.read_rows(tmp_path), 2)
+    checkpoint.save(tmp_path, STATE, rows=rows_like(1, 2), after=first)
+    assert_rows(checkpoint.read_rows(tmp_path), 3)
+    assert len(list(tmp_path.glob("rows.*"))) == 1
+
+
+def test_damaged_rows_are_said_and_the_version_before_used(tmp_path):
+    first = checkpoint.save(tmp_path, STATE, rows=rows_like(2))
+    checkpoint.save(tmp_path, STATE, rows=rows_like(2, 2), after=first)
+    (file,) = tmp_path.glob("rows.*")
+    file.write_bytes(file.read_bytes()[:-1])
+    with pytest.warns(
+        RuntimeWarning, match=r"2: the version cannot be read: rows\.1 is not what was"
+    ):
+        assert_rows(checkpoint.read_rows(tmp_path), 2)
+
+
+@pytest.mark.parametrize(
+    ("rows", "error", "message"),
+    [
+        ({"a": [1.0], "b": [1.0, 2.0]}, ValueError, r"^rows: expected columns of one length, got {'a': 1, 'b': 2}"),
+        ({"a": 1.0}, ValueError, r"^rows\['a'\]: expected numbers in rows, got shape \(\)"),
+        ({"a": np.zeros((2, 0))}, ValueError, r"^rows\['a'\]: expected numbers in rows"),
+        ({"a": ["x"]}, TypeError, r"^rows\['a'\]: expected real numbers"),
+        ({"a": jnp.ones(2, jnp.bfloat16)}, TypeError, r"^rows\['a'\]: expected real numbers, got dtype bfloat16"),
+        ({"other": [1.0]}, ValueError, r"^rows: expected columns {'loss'"),
+    ],
+)  # fmt: skip
+def test_rows_that_do_not_fit_are_refused(tmp_path, rows, error, message):
+    first = checkpoint.save(tmp_path, STATE, rows={"loss": [0.5]})
+    with pytest.raises(error, match=message):
+        checkpoint.save(tmp_path, STATE, rows=rows, after=first)
+    assert checkpoint.versions(tmp_path) == [1]
+    with pytest.raises(FileNotFoundError, match=r"^version: expected one of \[1\]"):
+        checkpoint.save(tmp_path, STATE, rows={"loss": [1.0]}, after=7)
+
+
+# Two writers.
+
+HOLDS = """
+import os, sys, time
+from logistack import checkpoint
+with checkpoint.writing(sys.argv[1]):
+    if sys.argv[2] == "fork" and os.fork() == 0:
+        time.sleep(60)
+    print(os.getpid(), flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a lock of the operating system")
+@pytest.mark.parametrize("child", ["none", "fork"])
+def test_a_second_writer_is_told_of_the_first_until_that_is_gone(tmp_path, child):
+    checkpoint.save(tmp_path, STATE)
+    with run_python(HOLDS, tmp_path, child, start_new_session=True) as process:
+        number = int(process.stdout.readline())
+        try:
+            for act in (
+                lambda: checkpoint.save(tmp_path, STATE),
+                lambda: checkpoint.writing(tmp_path).__enter__(),
+            ):
+                with pytest.raises(
+                    BlockingIOError, match=rf"{tmp_path}, which process {number} on "
+                ):
+                    act()
+            assert bits(checkpoint.restore(tmp_path, STATE)) == bits(STATE)
+            os.kill(number, signal.SIGKILL)  # and not the child that it has forked
+            process.wait(60)
+            checkpoint.save(tmp_path, STATE)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(number, signal.SIGKILL)
+    assert sorted(os.listdir(tmp_path)) == ["1", "2"]
+
+
+def test_a_second_thread_is_a_second_writer(tmp_path):
+    refused = []
+
+    def act():
+        try:
+            checkpoint.save(tmp_path, STATE)
+        except BlockingIOError as error:
+            refused.append(str(error))
+
+    with checkpoint.writing(tmp_path), checkpoint.writing(tmp_path):
+        checkpoint.save(tmp_path, STATE)
+        thread = threading.Thread(target=act)
+        thread.start()
+        thread.join(60)
+    assert len(refused) == 1
+    assert f"process {os.getpid()} " in refused[0]
+    act()
+    assert checkpoint.versions(tmp_path) == [1, 2]
+
+
 # One import serves every kill: the children are forked before JAX starts in any of them.
 KILLED_SAVES = """
 import os, signal, sys, time, warnings
@@ -538,7 +750,7 @@ for run in range(5):
     if child == 0:
         for epoch in range(1, 10**6):
             state = {"weight": np.full((64, 64), epoch, np.float32), "epoch": np.int32(epoch)}
-            checkpoint.save(path, state, notes={"epoch": epoch})
+            checkpoint.save(path, state, notes={"epoch": epoch}, rows={"epoch": [epoch]}, after=epoch - 1 or None)
             os.write(say, bytes([epoch]))
     heard = os.read(saved, 2)
     time.sleep(0.012 * run)
@@ -574,10 +786,12 @@ def test_a_process_killed_while_saving_leaves_a_whole_checkpoint(tmp_path):
         assert epoch - epochs in (0, 1)  # killed after the save and before its word
         assert (state["weight"] == epoch).all()
         assert checkpoint.read_notes(path) == {"epoch": epoch}
+        assert checkpoint.read_rows(path)["epoch"].tolist() == list(range(1, epoch + 1))
         for version in checkpoint.versions(path):
             assert checkpoint.restore(path, like, version=version)["epoch"] == version
         checkpoint.save(path, state)
-        assert sorted(map(int, os.listdir(path))) == checkpoint.versions(path) == [epoch, epoch + 1]
+        names = [name for name in os.listdir(path) if name != "rows.1"]
+        assert sorted(map(int, names)) == checkpoint.versions(path) == [epoch, epoch + 1]
     assert unfinished > 0
 
 

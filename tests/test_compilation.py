@@ -49,6 +49,18 @@ def test_a_second_process_finds_what_the_first_compiled(tmp_path):
     assert run(folder) == [str(folder), "hit"]
 
 
+@pytest.mark.parametrize(
+    ("folder", "error"), [("gs://bucket/programs", ValueError), (3, TypeError)]
+)
+def test_what_is_no_folder_of_this_machine_is_refused(folder, error):
+    before = jax.config.values["jax_compilation_cache_dir"]
+    if before is not None:
+        pytest.skip("JAX has a folder, which stays")
+    with pytest.raises(error, match=r"^folder: expected a path"):
+        ls.keep_compiled_programs(folder)
+    assert jax.config.values["jax_compilation_cache_dir"] is None
+
+
 @pytest.mark.parametrize("configured", [False, True])
 def test_by_default_the_user_s_cache_folder_unless_jax_has_one(tmp_path, configured):
     environment = {"XDG_CACHE_HOME": tmp_path}

@@ -215,6 +215,88 @@ def test_a_missing_file_is_the_system_error(tmp_path):
             read(tmp_path / "nothing-here")
 
 
+# What is hostile, or not a file.
+
+READERS = ls.data.read_idx, ls.data.read_usps, ls.data.read_semeion
+
+
+def test_no_more_is_unpacked_than_an_idx_header_allows(tmp_path):
+    header = struct.pack(">BBBBI", 0, 0, 0x08, 1, 10)
+    path = write(tmp_path / "bomb.gz", gzip.compress(header + bytes(1 << 28)))
+    tracemalloc.start()
+    refused(ls.data.read_idx, path, "expected 10 bytes after the header", "or more")
+    assert tracemalloc.get_traced_memory()[1] < 1 << 22
+    tracemalloc.stop()
+
+
+def test_no_more_is_allocated_than_an_idx_file_holds(tmp_path):
+    header = struct.pack(">BBBB3I", 0, 0, 0x0E, 3, *[2**32 - 1] * 3)
+    for content in (header + bytes(8), gzip.compress(header + bytes(8))):
+        refused(ls.data.read_idx, write(tmp_path / "tall", content), "got 8")
+
+
+@pytest.mark.parametrize("read", READERS[1:])
+@pytest.mark.parametrize("filler", [b" ", b"1", b"1 "])
+def test_no_line_is_unpacked_beyond_what_a_row_needs(tmp_path, read, filler):
+    path = write(tmp_path / "bomb.gz", gzip.compress(filler * (1 << 26)))
+    tracemalloc.start()
+    refused(read, path, "line 1", "numbers, got a line of more than")
+    assert tracemalloc.get_traced_memory()[1] < 1 << 22
+    tracemalloc.stop()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs special files")
+@pytest.mark.parametrize("read", READERS)
+def test_what_is_no_regular_file_is_refused_unopened(tmp_path, read):
+    os.mkfifo(tmp_path / "fifo")
+    os.symlink("fifo", tmp_path / "link")
+    for path in (tmp_path / "fifo", tmp_path / "link", Path("/dev/zero"), Path("/dev/null")):
+        refused(read, path, "expected a regular file, got a FIFO, a socket or a device")
+    with pytest.raises(IsADirectoryError):
+        read(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        read(tmp_path / "none")
+
+
+@pytest.mark.parametrize("read", READERS)
+def test_a_gzip_stream_that_is_cut_off_or_changed_is_refused(tmp_path, read):
+    content = {
+        ls.data.read_idx: PAIRS,
+        ls.data.read_usps: b"1 " + b"0 " * 256,
+        ls.data.read_semeion: b"0 " * 256 + b"1 0 0 0 0 0 0 0 0 0",
+    }[read]
+    packed = gzip.compress(content)
+    read(write(tmp_path / "whole", packed))
+    for end in (3, 10, len(packed) // 2, len(packed) - 1):
+        refused(read, write(tmp_path / "cut", packed[:end]), "expected a whole gzip stream")
+    changed = packed[:-6] + bytes([packed[-6] ^ 1]) + packed[-5:]  # in its checksum
+    refused(read, write(tmp_path / "changed", changed), "expected a whole gzip stream")
+    refused(read, write(tmp_path / "none", gzip.compress(b"")), "got an empty file")
+
+
+@pytest.mark.parametrize("field", ["0.3_18", "0_1", "1_0e-1", "\u0661", "0x1", "1,0", "--1", "\0"])
+def test_what_is_a_number_in_python_alone_is_refused(tmp_path, field):
+    line = f"6 {'0 ' * 255}{field}\n".encode()
+    refused(ls.data.read_usps, write(tmp_path / "usps", line), "line 1: expected numbers")
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_lines_end_as_on_any_system(tmp_path, end):
+    path = write(tmp_path / "usps", end.join([f"{n} " + "0 " * 256 for n in (3, 4)]).encode())
+    assert ls.data.read_usps(path)[1].tolist() == [3, 4]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs special files")
+def test_what_is_no_regular_file_is_never_replaced_by_a_download(tmp_path, monkeypatch):
+    pooch = pytest.importorskip("pooch")
+    monkeypatch.delenv("LOGISTACK_DATA", raising=False)
+    monkeypatch.setattr(pooch, "os_cache", lambda _: tmp_path)
+    (tmp_path / "semeion").mkdir()
+    os.mkfifo(tmp_path / "semeion" / "semeion.data")
+    with pytest.raises(FileExistsError, match=r"semeion\.data: expected a regular file or none"):
+        ls.data.load("semeion")
+
+
 # USPS and Semeion
 
 

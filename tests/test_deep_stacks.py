@@ -76,7 +76,7 @@ def test_runs_of_equal_layers_are_joined_in_order(shapes, shortest, wanted):
         (lambda: ls.stack(draw((3, 3)), shortest=1), ValueError, r"^shortest: expected at least 2, got 1$"),
         (lambda: ls.stack(draw((3, 3)), shortest=2.0), TypeError, r"^shortest: expected an integer, got 2\.0$"),
         (lambda: ls.stack(draw((3, 3))[0]), TypeError, r"^params: expected a tuple of Layer, got Layer$"),
-        (lambda: ls.stack(draw((3, 3), (2, 2))), ValueError, r"^params\[1\]: takes 2 .*before gives 3$"),
+        (lambda: ls.stack(draw((3, 3), (2, 2))), ValueError, r"^params\[1\]: expected .*for 3 inputs.*got one for 2$"),
         (lambda: ls.unstack(draw((3, 3))[0]), TypeError, r"^params: expected a tuple of Layer, got Layer$"),
         (lambda: ls.unstack(()), ValueError, r"^params: expected at least one Layer, got none$"),
     ],

@@ -24,6 +24,44 @@ def test_what_was_saved_comes_back_bit_for_bit(tmp_path, dtype):
         np.testing.assert_array_equal(ours, theirs)
 
 
+WIDE = (ls.Layer(np.full((1, 2), 1e300), np.array([0.1])),)
+
+
+def test_float64_is_never_rounded(tmp_path):
+    ls.export.safetensors.save(tmp_path / "wide", WIDE)  # of NumPy, without 64-bit numbers
+    with pytest.raises(ValueError, match=r"^path: layers\.0\..* float64.*jax_enable_x64"):
+        ls.export.safetensors.load(tmp_path / "wide")
+    with jax.enable_x64(True):
+        (layer,) = ls.export.safetensors.load(tmp_path / "wide")
+    np.testing.assert_array_equal(layer.weight, WIDE[0].weight)
+    np.testing.assert_array_equal(layer.bias, WIDE[0].bias)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float8_e4m3fn, jnp.float8_e5m2, jnp.float8_e4m3b11fnuz])
+def test_dtypes_that_other_tools_lack_are_refused(tmp_path, dtype):
+    params = (ls.Layer(jnp.ones((1, 2), dtype), jnp.ones(1, dtype)),)
+    with pytest.raises(TypeError, match=r"^params: expected float16.*got float8.*weight"):
+        ls.export.safetensors.save(tmp_path / "narrow", params)
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("dtype", [jnp.float8_e5m2, np.int32])
+def test_files_of_other_dtypes_are_refused(tmp_path, dtype):
+    from safetensors.numpy import save_file
+
+    tensors = {"layers.0.weight": np.ones((1, 2), dtype), "layers.0.bias": np.ones(1, dtype)}
+    save_file(tensors, tmp_path / "file")
+    with pytest.raises(TypeError, match=r"^path: expected float16.*got (F8_E5M2|I32) for layers"):
+        ls.export.safetensors.load(tmp_path / "file")
+
+
+def test_the_layout_of_an_array_does_not_matter(tmp_path):
+    weight = np.arange(6, dtype=np.float32).reshape(3, 2).T
+    ls.export.safetensors.save(tmp_path / "file", (ls.Layer(weight, np.zeros(6)[::3].astype("f")),))
+    (layer,) = ls.export.safetensors.load(tmp_path / "file")
+    np.testing.assert_array_equal(layer.weight, weight)
+
+
 def test_a_stack_keeps_its_depth(tmp_path):
     stack = ls.Layer(jnp.ones((5, 3, 3)), jnp.zeros((5, 3)))
     ls.export.safetensors.save(tmp_path / "stack", (stack,))

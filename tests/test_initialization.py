@@ -1,5 +1,6 @@
 """How layers start: the schemes, and the point at which deep networks are isometric."""
 
+import functools
 import itertools
 import math
 
@@ -11,6 +12,7 @@ import pytest
 from scipy import integrate, optimize
 
 import logistack as ls
+from logistack import initialization
 from logistack.initialization import critical_point
 
 KEY = jax.random.key(0)
@@ -109,14 +111,25 @@ def test_a_layer_is_drawn_alike_in_a_run_of_equal_layers_and_alone():
     np.testing.assert_array_equal(networks[0][2].weight, 2 * alone)
 
 
-def test_a_deeper_network_takes_no_more_programs(compilations):
-    counts = []
-    for width, depth in ((7, 6), (9, 24)):  # widths that nothing has drawn before
-        seen = len(compilations)
-        ls.init_params(KEY, (width,) * (depth + 1))
-        counts.append(len(compilations) - seen)
-    # Of the first one's programs, other tests may have left one or two.
-    assert 0 < counts[1] <= counts[0] + 2
+def program(*sizes, scheme="orthogonal"):
+    """How many operations the program has that draws the parameters."""
+    draw = functools.partial(
+        initialization._drawn, sizes=sizes, scheme=scheme, dtype=np.dtype("f4")
+    )
+    return str(jax.make_jaxpr(draw)(KEY)).count(" = ")
+
+
+@pytest.mark.parametrize("sizes", [(7,), (7, 5), (5, 7, 7)])
+def test_the_program_that_draws_grows_with_different_shapes_alone(sizes):
+    assert program(*sizes * 20, 3) == program(*sizes * 300, 3)
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_the_parameters_are_one_program(compilations, scheme):
+    ls.init_params(KEY, (6, 9, 9, 9, 4), scheme=scheme)
+    assert len(compilations) == 1
+    ls.init_params(jax.random.key(1), (6, 9, 9, 9, 4), scheme=scheme)
+    assert len(compilations) == 1
 
 
 @pytest.mark.parametrize("scheme", ["orthogonal", "glorot", "normal"])

@@ -116,6 +116,103 @@ def test_derivatives_at_the_kinks_of_the_formula_are_those_of_sigma():
     np.testing.assert_allclose(curvature, np.diag(sigma * (1 - sigma)), rtol=1e-5)
 
 
+def every_way(function):
+    """A function of arrays as it is, compiled, mapped, and both."""
+    mapped = jax.vmap(function)
+    return [
+        function,
+        jax.jit(function),
+        lambda *arrays: mapped(*(np.asarray(array)[None] for array in arrays))[0],
+        lambda *arrays: jax.jit(mapped)(*(np.asarray(array)[None] for array in arrays))[0],
+    ]
+
+
+def exact(loss, z, target):
+    """A loss of logits, and its gradient, by NumPy in float64."""
+    z, target = np.float64(z), np.float64(target)
+    with np.errstate(over="ignore"):  # exp(−∞) is the 0 it stands for
+        if loss is sigmoid_cross_entropy:
+            value = np.where(target == 0, 0, target * np.logaddexp(0, -z))
+            value = value + np.where(target == 1, 0, (1 - target) * np.logaddexp(0, z))
+            return value.sum(), np.exp(log_sigmoid(z)) - target
+        return -(target * log_softmax(z)).sum(), np.exp(log_softmax(z)) * target.sum() - target
+
+
+EXTREMES = [
+    (dtype, np.array(z, np.float64) * float(jnp.finfo(dtype).max), target)
+    for dtype in (np.float32, np.float16, jnp.bfloat16)
+    for z in ([1, -1], [-1, 1], [1, 1], [-1, -1], [0.6, -0.6], [1, 0], [-1, 0.25])
+    for target in ([1, 0], [0, 1], [0.5, 0.5], [0, 0.25], [1, 1], [0, 0], [0.75, 1])
+]
+
+
+@pytest.mark.parametrize("loss", [sigmoid_cross_entropy, softmax_cross_entropy])
+def test_losses_are_right_up_to_the_largest_logits_and_infinite_only_beyond_the_dtype(loss):
+    values, gradients = every_way(loss), every_way(jax.grad(loss))
+    for dtype, z, target in EXTREMES:
+        z, target = np.asarray(z, dtype), np.asarray(target, np.float32)
+        value, slope = exact(loss, z, target)
+        rtol = 2 * float(jnp.finfo(dtype).eps)
+        with np.errstate(over="ignore"):  # to ∞, beyond the dtype
+            value = np.float64(value).astype(dtype).astype(float)
+        for way in values:
+            given = way(z, target)
+            assert given.dtype == dtype
+            np.testing.assert_allclose(np.float64(given), value, rtol=rtol)
+        for way in gradients:
+            np.testing.assert_allclose(np.float64(way(z, target)), slope, atol=rtol)
+
+
+def test_soft_targets_next_to_0_and_1_do_not_cancel():
+    z, target = np.float32([1e4, -1e4, 30]), np.float32([1 - 2**-24, 2**-24, 1 - 2**-24])
+    wanted, _ = exact(sigmoid_cross_entropy, z, target)
+    np.testing.assert_allclose(sigmoid_cross_entropy(z, target), wanted, rtol=1e-6)
+
+
+@pytest.mark.parametrize("label", [0, 1])
+def test_large_equal_logits_do_not_swallow_the_rest(label):
+    z = np.float32([1e30, 1e30])
+    np.testing.assert_allclose(softmax_cross_entropy(z, label), math.log(2), rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16, jnp.bfloat16, np.float64])
+def test_cross_entropy_of_subnormal_probabilities(dtype):
+    with jax.enable_x64(dtype is np.float64):
+        smallest = float(jnp.finfo(dtype).smallest_subnormal)
+        for multiple in (1, 3, 64):
+            y = np.array([smallest * multiple, 1]).astype(dtype)
+            # Python's logarithm of an integer is exact also where a float's exponent ends.
+            numerator, denominator = float(y[0]).as_integer_ratio()
+            wanted = math.log(denominator) - math.log(numerator)
+            for way in every_way(cross_entropy):
+                given = way(y, np.array([1, 0], np.float32))
+                np.testing.assert_allclose(np.float64(given), wanted, rtol=jnp.finfo(dtype).eps)
+                assert way(np.zeros(2, dtype), np.array([1, 0], np.float32)) == math.inf
+
+
+def test_the_slope_of_the_logarithm_is_that_of_the_number_as_it_is():
+    for y in (5e-39, 1.1754942e-38, 1.1754944e-38, 0.25):  # subnormal up to the second
+        for way in every_way(jax.grad(cross_entropy)):
+            slope = way(np.float32([y, 1]), np.float32([1, 0]))
+            np.testing.assert_allclose(slope, [-1 / float(np.float32(y)), 0], rtol=1e-6)
+    curvature = jax.hessian(cross_entropy)(jnp.array([0.5, 1.0]), jnp.array([1.0, 0.0]))
+    np.testing.assert_allclose(curvature, [[4, 0], [0, 0]])
+
+
+def test_a_single_logit_takes_its_class():
+    for z in (-3.0, 0.0, 1e4):
+        for label in (0, 1):
+            by_class, by_row = (sigmoid_cross_entropy([z], t) for t in (label, [label]))
+            np.testing.assert_array_equal(by_class, by_row)
+    z, labels = jnp.array([[0.5], [-1.0], [2.0]]), jnp.array([0, 1, 1])
+    mapped = jax.jit(jax.vmap(sigmoid_cross_entropy))
+    np.testing.assert_array_equal(mapped(z, labels), mapped(z, labels[:, None]))
+
+
+def test_a_class_that_is_not_there_makes_a_traced_loss_nan():
+    assert jnp.isnan(jax.jit(softmax_cross_entropy)(jnp.zeros(3), 3))
+
+
 @given(LOGITS, strategies.integers(0, 3))
 def test_a_class_is_its_one_hot_row(z, label):
     row = np.eye(4, dtype=np.float32)[label]
@@ -177,6 +274,9 @@ def test_classes_have_any_integer_dtype(dtype):
     z = jnp.array([0.0, 1.0, 2.0])
     given, wanted = softmax_cross_entropy(z, np.array(2, dtype)), softmax_cross_entropy(z, 2)
     np.testing.assert_array_equal(given, wanted)
+    one = z[2:]
+    given, wanted = sigmoid_cross_entropy(one, np.array(1, dtype)), sigmoid_cross_entropy(one, [1])
+    np.testing.assert_array_equal(given, wanted)
 
 
 def test_constants_of_a_trace_are_taken():
@@ -192,7 +292,7 @@ def test_constants_of_a_trace_are_taken():
 
 
 ALL = (cross_entropy, sigmoid_cross_entropy, softmax_cross_entropy)
-ON_LOGITS, SOFTMAX, ARTICLE = ALL[1:], ALL[2:], ALL[:1]
+SIGMOID, SOFTMAX, ARTICLE = ALL[1:2], ALL[2:], ALL[:1]
 
 
 @pytest.mark.parametrize(
@@ -211,7 +311,12 @@ ON_LOGITS, SOFTMAX, ARTICLE = ALL[1:], ALL[2:], ALL[:1]
         (ALL, [0.5, 0.5], [1.0, 1j], TypeError, r"^target: .*got dtype complex128$"),
         (ARTICLE, [0.5, 1.5], [1.0, 0.0], ValueError, r"^outputs: .*from 0 to 1, got 0\.5 to 1\.5$"),
         (ARTICLE, [0.5, -0.5], [1.0, 0.0], ValueError, r"^outputs: .*from 0 to 1, got -0\.5 to 0\.5$"),
-        (ARTICLE, [0.5, 0.5], 1, ValueError, r"^target: expected shape \(2,\).*got \(\) .*one_hot"),
+        (ARTICLE, [0.5, 0.5], 1, ValueError, r"^target: expected shape \(2,\).*got \(\) .*one_hot\(targets, 2\)"),
+        (ARTICLE, [0.5], 1, ValueError, r"^target: expected shape \(1,\).*got \(\) .*targets\[:, None\]"),
+        (SIGMOID, [0.5, 0.5], 1, ValueError, r"^target: expected shape \(2,\).*got \(\) .*one_hot\(targets, 2\)"),
+        (SIGMOID, [0.5], 1.0, ValueError, r"^target: expected shape \(1,\).*got \(\) .*targets\[:, None\]"),
+        (SIGMOID, [0.5], 2, ValueError, r"^target: .*from 0 to 1, got 2"),
+        (SIGMOID, [0.5], -1, ValueError, r"^target: .*from 0 to 1, got -1"),
         (SOFTMAX, [0.5, 0.5], 2, ValueError, r"^target: expected .*from 0 to 1, got 2"),
         (SOFTMAX, [0.5, 0.5], -1, ValueError, r"^target: expected .*from 0 to 1, got -1"),
         (SOFTMAX, [0.5, 0.5], np.int64(2**32), ValueError, r"^target: .*got .*4294967296"),

@@ -45,7 +45,13 @@ def test_rows_are_the_class_of_their_largest_entry(logits, classes):
             np.testing.assert_array_equal(measure(logits, targets), measure(logits, classes))
 
 
-@given(arrays.arrays(np.float32, (6, 1), elements=FLOATS), CLASSES)
+# Six logits of one output that all lie in 0 … 1 are taken for probabilities.
+ONE_OUTPUT = arrays.arrays(np.float32, (6, 1), elements=FLOATS).map(
+    lambda z: np.concatenate([z[:5], np.full((1, 1), -1, np.float32)])
+)
+
+
+@given(ONE_OUTPUT, CLASSES)
 def test_one_output_means_two_classes_split_at_0(logits, classes):
     classes = np.minimum(classes, 1)
     predicted = logits[:, 0] > 0
@@ -62,6 +68,60 @@ def test_a_row_of_one_number_is_class_1_above_one_half():
     logits = jnp.ones((4, 1))
     targets = jnp.array([[0.0], [0.5], [0.6], [1.0]])
     np.testing.assert_array_equal(metrics.confusion_matrix(logits, targets), [[0, 2], [0, 2]])
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        [0, 1e-8],
+        [0.3, np.nextafter(np.float32(0.3), np.float32(1))],
+        [-1, -1 + 1e-7],
+        [16_777_216, 16_777_217],
+        [0.05, 0.95],
+        [False, True],
+        [0.9, 0.6, 1.0],
+    ],
+)
+def test_the_class_of_a_row_is_that_of_its_largest_entry_however_close(row):
+    row = np.array(row)
+    row = row.astype(np.float32) if row.dtype == np.float64 else row
+    for rows in (row[None], np.concatenate([row, row])[None]):
+        assert metrics.target_class(rows) == row.argmax()
+
+
+def test_the_class_of_a_row_of_float64_is_that_of_float64(x64):
+    assert metrics.target_class(np.array([[0.3, 0.3 + 1e-15]])) == 1
+    assert metrics.target_class(np.array([[0.5 + 1e-15]])) == 1
+
+
+PROBABILITIES = np.float32([[0.9], [0.2], [0.4], [0.7]])
+
+
+@pytest.mark.parametrize("measure", MEASURES)
+def test_probabilities_of_one_output_are_noticed(measure):
+    with pytest.warns(
+        UserWarning, match=r"^logits: all 4 lie between 0\.2 and 0\.9.*ls\.logits"
+    ) as seen:
+        measure(PROBABILITIES, np.array([1, 0, 0, 1]))
+    assert seen[0].filename == __file__
+    with pytest.warns(UserWarning, match=r"^logits: .*ls\.logits") as seen:
+        metrics.predicted_class(PROBABILITIES)
+    assert seen[0].filename == __file__
+
+
+@pytest.mark.parametrize(
+    "logits",
+    [
+        PROBABILITIES - 1,
+        PROBABILITIES * 2,
+        PROBABILITIES[1:2],  # one sample tells nothing
+        np.zeros((4, 1)),  # where both readings agree, there is nothing to say
+        PROBABILITIES * 0.4 + 0.6,
+        np.concatenate([PROBABILITIES, 1 - PROBABILITIES], 1),
+    ],
+)
+def test_honest_logits_are_measured_in_silence(logits):
+    metrics.accuracy(logits, np.zeros(len(logits), int))  # a warning would be an error here
 
 
 def test_classes_of_single_samples_and_of_batches_of_batches():

@@ -26,6 +26,8 @@ CONTRACT = {
     "forward": ["params", "x"],
     "activations": ["params", "x"],
     "jacobian_spectrum": ["params", "x"],
+    "probabilities": ["params", "x", "loss"],
+    "predict": ["params", "x"],
     "stack": ["params", "shortest"],
     "unstack": ["params"],
     "fold": ["centred"],
@@ -194,6 +196,18 @@ def test_one_unit_learns_and_but_not_xor():
     assert result.history.accuracy.max() <= 0.75
     # No line does better than giving every point one half.
     np.testing.assert_allclose(result.history.loss[-1], 4 * np.log(2), rtol=1e-3)
+
+
+def test_one_output_learns_from_integer_classes_as_from_rows():
+    classes = jnp.array([0, 1, 1, 1])
+    by_class, by_row = (train((2, 1), y, optax.sgd(1.0), 50) for y in (classes, classes[:, None]))
+    for one, other in zip(jax.tree.leaves(by_class), jax.tree.leaves(by_row), strict=True):
+        np.testing.assert_array_equal(one, other)
+    predict = jax.vmap(ls.predict, (None, 0))
+    np.testing.assert_array_equal(predict(by_class.params, XOR), classes)
+    shares = jax.vmap(ls.probabilities, (None, 0))(by_class.params, XOR)
+    np.testing.assert_allclose(shares.sum(1), np.ones(4), rtol=1e-6)
+    np.testing.assert_array_equal(shares[:, 1] > 0.5, classes)
 
 
 def test_a_hidden_layer_learns_xor():

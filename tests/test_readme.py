@@ -10,26 +10,43 @@ import types
 from experiments import article, depth, limits, published
 from logistack import cli
 
-README = (pathlib.Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-RESULTS = pathlib.Path(__file__).parents[1] / "experiments" / "results"
+ROOT = pathlib.Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = [ROOT / "README.md", *sorted((ROOT / "experiments").glob("**/README.md"))]
+RESULTS = ROOT / "experiments" / "results"
 
 
 def blocks(language):
-    found = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+    """The blocks of a language on all pages."""
+    text = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
+    found = re.findall(r"^```(\w*)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
     return [content for own, content in found if own == language]
 
 
-def test_the_code_prints_what_its_comments_say():
-    first, *more = blocks("python")
-    assert len(first.splitlines()) <= 35
-    code = "\n".join([first, *more])
+# Each snippet starts from nothing but the names of Python, in one process to compile little.
+RUN = """
+import json, sys
+for code in json.load(sys.stdin):
+    exec(compile(code, "README.md", "exec"), {"__name__": "__main__"})
+"""
+
+
+def test_each_snippet_prints_what_its_comments_say(tmp_path):
+    snippets = blocks("python")
+    assert len(snippets[0].splitlines()) <= 35
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False
+        [sys.executable, "-W", "error", "-c", RUN],
+        input=json.dumps(snippets),
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
     )
     assert done.returncode == 0, done.stderr
-    said = re.findall(r"^print\(.*# (.+)$", code, re.MULTILINE)
-    assert said
+    said = re.findall(r"^print\(.*# (.+)$", "\n".join(snippets), re.MULTILINE)
+    assert len(said) >= len(snippets) - 1  # a snippet that prints nothing has nothing to compare
     assert done.stdout.splitlines() == said
+    assert not any(tmp_path.iterdir())
 
 
 def test_the_article_s_table_is_what_the_script_prints():
@@ -89,24 +106,37 @@ def test_the_limits_are_what_the_script_prints():
 def test_the_shell_prints_what_is_shown(tmp_path, monkeypatch, capsys):
     (session,) = (block for block in blocks("") if "$ logistack" in block)
     monkeypatch.chdir(tmp_path)
-    rows = ["x1,x2,label", "0,0,no", "0,1,yes", "1,0,yes", "1,1,no"]
-    pathlib.Path("xor.csv").write_text("\n".join(rows))
-    for part in re.split(r"^\$ logistack ", session, flags=re.MULTILINE)[1:]:
+    data, *parts = re.split(r"^\$ logistack ", session, flags=re.MULTILINE)
+    subprocess.run(data.removeprefix("$ "), shell=True, check=True, cwd=tmp_path)
+    for part in parts:
         command, _, wanted = part.partition("\n")
         assert cli.main(command.split()) == 0
         assert capsys.readouterr().out == wanted
 
 
-def test_every_command_and_figure_named_is_there():
-    root = pathlib.Path(__file__).parents[1]
-    makefile = (root / "Makefile").read_text(encoding="utf-8")
-    for target in set(re.findall(r"(?:^|`)make ([a-z]+)", README, re.MULTILINE)):
-        assert f"\n{target}:" in makefile, target
-    for path in re.findall(r"(?:\]\(|python )((?:experiments|src|docs)/[\w./-]+)", README):
-        assert (root / path).is_file(), path
+def test_every_command_and_file_named_is_there():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        for target in set(re.findall(r"(?:^|`)make ([a-z]+)", text, re.MULTILINE)):
+            assert f"\n{target}:" in makefile, target
+        for path in re.findall(r"python (experiments/[\w./-]+)", text):
+            assert (ROOT / path).is_file(), path
+        for path, heading in re.findall(r"\]\(([\w./-]*)(?:#([\w-]+))?\)", text):
+            linked = page.parent / path if path else page
+            assert linked.is_file(), path
+            headings = (
+                re.findall(r"^#+ (.+)$", linked.read_text(encoding="utf-8"), re.MULTILINE)
+                if heading
+                else []
+            )
+            slugs = [re.sub(r"[^\w -]", "", line).lower().replace(" ", "-") for line in headings]
+            assert not heading or heading in slugs, heading
 
 
 def test_every_extra_named_is_there():
-    project = (pathlib.Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8")
-    for extra in re.findall(r"\.\[(\w+)\]", README):
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    named = {extra for names in re.findall(r"\.\[([\w,]+)\]", README) for extra in names.split(",")}
+    assert named
+    for extra in named:
         assert re.search(rf"^{extra} = \[", project, re.MULTILINE), extra

@@ -737,7 +737,7 @@ SAMPLES_RULES = [
     # Parameters and the loss.
     ({"params": ()}, ValueError, r"^params: .*at least one Layer, got none"),
     ({"params": PARAMS[0]}, TypeError, r"^params: expected a tuple of Layer, got Layer"),
-    ({"params": PARAMS[::-1]}, ValueError, r"^params\[1\]: takes 3 .*gives 2"),
+    ({"params": PARAMS[::-1]}, ValueError, r"^params\[1\]: expected .*for 2 inputs.*got one for 3"),
     ({"loss": None}, TypeError, r"^loss: .*got None"),
     ({"loss": lambda z, _: z}, ValueError, r"^loss: expected one scalar a sample, got shape \(2,\)"),
 ]  # fmt: skip

@@ -20,6 +20,8 @@ from .network import activations as activations
 from .network import forward as forward
 from .network import jacobian_spectrum as jacobian_spectrum
 from .network import logits as logits
+from .prediction import predict as predict
+from .prediction import probabilities as probabilities
 from .separability import ClassCertificates as ClassCertificates
 from .separability import CommonPoint as CommonPoint
 from .separability import MultinomialCommonPoint as MultinomialCommonPoint

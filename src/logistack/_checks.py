@@ -11,19 +11,16 @@ import numpy as np
 
 
 def require_numeric(name: str, array: Any) -> jax.Array:
-    """Returns `array` as a JAX array, refusing what is not real numbers."""
+    """`require_numbers` on the device."""
     return on_device(require_numbers(name, array))
 
 
 def require_numbers(name: str, array: Any) -> jax.Array | np.ndarray:
-    """Returns a JAX array, or a NumPy one of a dtype that JAX has, refusing what is not real."""
+    """Returns a JAX array, or a NumPy one of a dtype JAX has: here is where arrays are read."""
     if isinstance(array, jax.Array):
         _require_real(name, array.dtype)
         return array
-    try:
-        array = np.asarray(array)
-    except ValueError as error:  # rows of different lengths
-        raise ValueError(f"{name}: expected an array of numbers, got {error}") from error
+    array = as_array(name, array)
     _require_real(name, array.dtype)
     dtype = jax.dtypes.canonicalize_dtype(array.dtype)
     if array.size and array.dtype != dtype and np.issubdtype(dtype, np.integer):
@@ -33,6 +30,22 @@ def require_numbers(name: str, array: Any) -> jax.Array | np.ndarray:
             raise ValueError(f"{name}: expected integers that {dtype} holds, got {low} to {high}")
     with np.errstate(over="ignore"):  # to ±inf, which is then refused as what it is
         return array.astype(dtype, copy=False)
+
+
+def as_array(name: str, array: Any) -> np.ndarray:
+    """Returns a NumPy array in the byte order of this machine; what is masked is no value."""
+    if isinstance(array, np.ma.MaskedArray) and np.ma.is_masked(array):
+        missing = int(np.ma.getmaskarray(array).sum())
+        raise ValueError(
+            f"{name}: expected a value everywhere, got {missing} of {array.size} masked"
+        )
+    try:
+        array = np.asarray(array)
+    except ValueError as error:  # rows of different lengths
+        raise ValueError(f"{name}: expected an array of numbers, got {error}") from error
+    if array.dtype.isnative:
+        return array
+    return array.astype(array.dtype.newbyteorder("="))
 
 
 def on_device(array: jax.Array | np.ndarray) -> jax.Array:
@@ -68,7 +81,7 @@ def _extremes(array: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 def require_finite(name: str, array: jax.Array | np.ndarray) -> None:
-    """Refuses NaN and ±inf in a concrete array."""
+    """Raises ValueError for NaN and ±inf in a concrete array."""
     # Two reductions find out, and a NaN is its own smallest and largest value.
     limits = range_of(array)
     if limits is None or all(map(math.isfinite, limits)):
@@ -79,7 +92,7 @@ def require_finite(name: str, array: jax.Array | np.ndarray) -> None:
 
 
 def require_range(name: str, array: jax.Array | np.ndarray, low: int, high: int, kind: str) -> None:
-    """Refuses a concrete value outside low … high; `kind` says what the values are."""
+    """Raises ValueError for a concrete value outside low … high; `kind` names them."""
     limits = range_of(array)
     if limits is None or (low <= limits[0] and limits[1] <= high):  # false for NaN
         return
@@ -87,8 +100,8 @@ def require_range(name: str, array: jax.Array | np.ndarray, low: int, high: int,
     raise ValueError(f"{name}: expected {kind} from {low} to {high}, got {found}")
 
 
-def require_weights(name: str, weights: Any, samples: int) -> jax.Array:
-    """Returns sample weights in float32 or wider, refusing what is no weighting of the samples."""
+def require_weights(name: str, weights: Any, samples: int, *, some: bool = True) -> jax.Array:
+    """Returns sample weights in float32 or wider, checked; with `some`, one of them is above 0."""
     weights = require_numeric(name, weights)
     if weights.shape != (samples,):
         raise ValueError(f"{name}: expected shape ({samples},), got {weights.shape}")
@@ -96,7 +109,7 @@ def require_weights(name: str, weights: Any, samples: int) -> jax.Array:
     limits = range_of(weights)
     if limits is not None and limits[0] < 0:
         raise ValueError(f"{name}: expected weights of at least 0, got {limits[0]}")
-    if limits is not None and limits[1] == 0:
+    if some and limits is not None and limits[1] == 0:
         raise ValueError(f"{name}: expected a weight above 0, got zeros alone")
     return weights.astype(float32_or_wider(weights.dtype))
 
@@ -107,7 +120,7 @@ def float32_or_wider(dtype: Any) -> Any:
 
 
 def require_key(name: str, key: Any) -> jax.Array:
-    """Returns one JAX random key, of the new kind or the old, refusing what is none."""
+    """Returns one JAX random key, of the new kind or the old."""
     if not isinstance(key, jax.Array):
         raise TypeError(f"{name}: expected a JAX random key, as from jax.random.key, got {key!r}")
     if jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
@@ -153,7 +166,7 @@ def require_share(name: str, share: Any) -> Any:
 
 
 def require_count(name: str, count: Any, *, low: int, high: int | None = None) -> int:
-    """Returns `count` as an int, refusing what is no integer or lies outside low … high."""
+    """Returns `count` as an int from `low` to `high`."""
     if isinstance(count, bool) or not isinstance(count, int | np.integer):
         raise TypeError(f"{name}: expected an integer, got {count!r}")
     if count < low or (high is not None and count > high):

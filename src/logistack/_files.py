@@ -1,7 +1,10 @@
 """Files that are whole or absent."""
 
+import contextlib
 import os
+import re
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 
@@ -27,3 +30,35 @@ def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
     except BaseException:
         os.unlink(temporary)
         raise
+
+
+def local_path(name: str, path: str | os.PathLike[str]) -> Path:
+    """Returns a path in the file system of this machine, with `~` taken for the home folder.
+
+    Raises:
+        ValueError: naming the argument, if the path is empty or a URL, as of an object store,
+            which would become a local folder of that name, or if there is no home folder.
+        TypeError: naming the argument, if it is not a path.
+    """
+    try:
+        text = os.fsdecode(path)
+    except TypeError as error:
+        raise TypeError(f"{name}: expected a path, got {path!r}") from error
+    # A Path has made one slash of two.
+    if not text or "\0" in text or re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", text):
+        raise ValueError(f"{name}: expected a path in the local file system, got {text!r}")
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise ValueError(f"{name}: expected a home folder for {text!r}, got none") from error
+
+
+@contextlib.contextmanager
+def writing_to(name: str, path: Path) -> Iterator[None]:
+    """Names the argument, the path and the reason in what the file system raises."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or error
+        message = f"{name}: expected a place that can be written to, got {path}: {reason}"
+        raise type(error)(message) from error

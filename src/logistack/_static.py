@@ -32,6 +32,9 @@ class Static(Generic[T]):
     `jax.jit` does. The content is taken when the key is made: a function that reads a global,
     an attribute or an array that has changed since makes another key.
 
+    A number inside a function is part of its content: `optax.sgd(0.1)` and `optax.sgd(0.2)` are
+    two programs, of about 7 MB each, which JAX keeps until `jax.clear_caches()`.
+
     Attributes:
         value: the function or functions; calling the key calls it.
         traced: whether a value that is being traced was captured. Such a function belongs to one

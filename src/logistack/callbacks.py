@@ -4,13 +4,23 @@ import contextlib
 import json
 import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from logistack import _checks
-from logistack.training.progress import Callback, Progress
+from logistack import _checks, _files
+from logistack.training.progress import Callback, Progress, StopTraining, require_callbacks
+
+__all__ = [
+    "Callback",
+    "Progress",
+    "StopTraining",
+    "json_lines",
+    "progress_bar",
+    "require_callbacks",
+    "rows_of",
+    "tensorboard",
+]
 
 
 def rows_of(progress: Progress) -> list[dict[str, Any]]:
@@ -41,15 +51,19 @@ def rows_of(progress: Progress) -> list[dict[str, Any]]:
 def json_lines(path: str | os.PathLike[str]) -> Iterator[Callback]:
     """Appends a line of JSON to a file for every epoch, as it comes.
 
-    Each line is an object with `epoch`, `samples_per_second` and the measures of `History`; JSON
-    has no number for NaN and ±∞, which become null. A run that is killed and resumed writes the
-    epochs since its last checkpoint again: the later line holds.
+    Each line is an object with `epoch`, `samples_per_second` and the measures of `History`. JSON
+    has no NaN or ±∞: they become null. A run that is killed and resumed writes the epochs since
+    its last checkpoint again; the later line is the one that counts.
 
     Args:
         path: the file; it and its folder are made if they are not there.
 
     Yields:
         The callback.
+
+    Raises:
+        ValueError: if the path is a URL.
+        OSError: if the file cannot be written to.
 
     >>> import tempfile, jax, jax.numpy as jnp, optax, logistack as ls
     >>> x, y = jnp.eye(2), jnp.eye(2)
@@ -63,9 +77,11 @@ def json_lines(path: str | os.PathLike[str]) -> Iterator[Callback]:
     >>> [line["epoch"] for line in lines], sorted(lines[0])[:3]
     ([1, 2], ['accuracy', 'epoch', 'gradient_norm'])
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+b") as file:
+    path = _files.local_path("path", path)
+    with _files.writing_to("path", path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("a+b")
+    with file:
         if file.tell():
             file.seek(-1, os.SEEK_END)
             if file.read() != b"\n":  # a line cut off by the end of its process
@@ -99,9 +115,14 @@ def tensorboard(folder: str | os.PathLike[str]) -> Iterator[Callback]:
         The callback.
 
     Raises:
+        ValueError: if the folder is a URL.
+        OSError: if the folder cannot be written to.
         ModuleNotFoundError: if tensorboardX is not installed.
     """
-    writer = _checks.import_extra("tensorboardX", "tensorboard").SummaryWriter(os.fspath(folder))
+    tensorboard_x = _checks.import_extra("tensorboardX", "tensorboard")
+    folder = _files.local_path("folder", folder)
+    with _files.writing_to("folder", folder):
+        writer = tensorboard_x.SummaryWriter(os.fspath(folder))
 
     def log(progress: Progress) -> None:
         for row in rows_of(progress):

@@ -2,8 +2,10 @@
 
 A version is a folder with the arrays as Orbax stores them, `state`, and `manifest.json`: the
 format, the shape and dtype of every leaf, the notes, and the digest of every file. It is written
-under another name and takes its own last. One process at a time may save to a folder; any number
-may read.
+under another name and takes its own last. What has no manifest of ours is not a version, and is
+neither counted nor touched. Rows, such as a history, lie beside the versions in a file that only
+grows, of which a version refers to a prefix. One process at a time may save to a folder; any
+number may read.
 """
 
 import contextlib
@@ -11,21 +13,21 @@ import hashlib
 import json
 import logging
 import os
-import re
 import shutil
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NoReturn
 
 import jax
-import jax.numpy as jnp
 import numpy as np
+from numpy.typing import NDArray
 
-from logistack import _checks, _files
+from logistack import _checks, _files, _leaves, _rows, _versions
+from logistack._lock import locked
 
 _FORMAT = 1
-_UNFINISHED = ".unfinished"  # the end of the name of what is being written, or being removed
 
 
 def save(
@@ -33,55 +35,109 @@ def save(
     state: Any,
     *,
     notes: Mapping[str, Any] | None = None,
+    rows: Mapping[str, Any] | None = None,
+    after: int | None = None,
     keep: int = 2,
-) -> None:
+) -> int:
     """Writes a new version of a checkpoint, then removes all but the newest few.
 
     A process that is killed at any moment leaves the earlier versions as they were.
 
     Args:
-        path: the folder of the versions; made if it is not there.
+        path: the folder of the versions; made if it is not there. `~` is the home folder.
         state: any pytree of arrays, random keys and numbers, as `TrainState`; every bit is kept.
         notes: what else to keep in this version, as JSON has it; NaN and ±inf are kept.
+        rows: what to add to a table, arrays of one length by name, one entry a row. Only these
+            are written, however long the table is; `read_rows` returns all.
+        after: the version whose table they are added to, with the same columns; a new table if
+            None.
         keep: how many versions stay, at least 1.
 
+    Returns:
+        The number of the new version.
+
     Raises:
-        ValueError: if `keep` is less than 1, or the state has no leaf or two of one name.
-        TypeError: if a leaf is no array of a dtype that JAX has, or JSON cannot hold the notes.
+        ValueError: if `keep` is less than 1, the state has no leaf or two of one name, the path
+            is a URL, or rows do not fit those of `after`.
+        TypeError: if a leaf is not an array of a dtype that JAX has, JSON cannot hold the notes,
+            or a row is not of real numbers.
+        BlockingIOError: if another process is writing to the folder.
         NotADirectoryError: if `path` is a file.
         ModuleNotFoundError: if Orbax is not installed.
 
     >>> import jax.numpy as jnp, tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     save(folder, {"weight": jnp.ones((2, 3))}, notes={"epochs": 1})
-    ...     save(folder, {"weight": jnp.zeros((2, 3))}, notes={"epochs": 2})
-    ...     versions(folder), read_notes(folder)
-    ([1, 2], {'epochs': 2})
+    ...     first = save(folder, {"weight": jnp.ones((2, 3))}, rows={"loss": [0.5, 0.25]})
+    ...     second = save(folder, {"weight": jnp.zeros((2, 3))}, rows={"loss": [0.1]}, after=first)
+    ...     versions(folder), read_rows(folder)["loss"].tolist()
+    ([1, 2], [0.5, 0.25, 0.1])
 
     Source: https://orbax.readthedocs.io, the storage of the arrays.
     """
+    folder = _folder(path)
     keep = _checks.require_count("keep", keep, low=1)
-    packed = {name: _pack(name, leaf) for name, leaf in _named_leaves(state).items()}
+    packed = {name: _leaves.pack(name, leaf) for name, leaf in _leaves.named_leaves(state).items()}
     if not packed:
         raise ValueError("state: expected a pytree of arrays, got one without a leaf")
     leaves = {name: entry for name, (entry, _) in packed.items()}
     arrays = {name: array for name, (_, array) in packed.items()}
+    columns = _rows.require_rows(rows or {})
     content = {"format": _FORMAT, "leaves": leaves, "notes": _to_json(notes)}
-    folder = Path(path).absolute()
-    newest = max(versions(folder), default=0)
-    unfinished = folder / f"{newest + 1}{_UNFINISHED}"
-    with _orbax() as orbax, orbax.PyTreeCheckpointer() as checkpointer:
+    versions(folder)  # which says so if it is a file
+    with _orbax() as orbax, locked(folder), orbax.PyTreeCheckpointer() as checkpointer:
         _remove_unfinished(folder)
+        number = _versions.free_number(folder)
+        before = None if after is None else _parse_manifest(_find(folder, after))["rows"]
+        if columns:
+            content["rows"] = _rows.append(folder, columns, before, _tables(folder))
+        elif before is not None:
+            content["rows"] = before
+        unfinished = folder / f"{number}{_versions.UNFINISHED}"
+        _versions.make(unfinished)
         checkpointer.save(unfinished / "state", args=orbax.args.PyTreeSave(arrays))
-    files = sorted(file for file in unfinished.rglob("*") if file.is_file())
-    content["files"] = {file.relative_to(unfinished).as_posix(): _digest(file) for file in files}
-    manifest = {"content": content, "sha256": _digest_of(content)}
-    _files.write_whole(unfinished / "manifest.json", json.dumps(manifest).encode())
-    os.rename(unfinished, folder / str(newest + 1))
-    for version in versions(folder)[:-keep]:
-        # Files go one by one, so a version loses its name before it loses the first of them.
-        os.rename(folder / str(version), folder / f"{version}{_UNFINISHED}")
-    _remove_unfinished(folder)
+        files = sorted(f for f in (unfinished / "state").rglob("*") if f.is_file())
+        content["files"] = {
+            file.relative_to(unfinished).as_posix(): _digest(file) for file in files
+        }
+        manifest = {"content": content, "sha256": _digest_of(content)}
+        _files.write_whole(unfinished / "manifest.json", json.dumps(manifest).encode())
+        os.rename(unfinished, folder / str(number))
+        for version in versions(folder)[:-keep]:
+            # Files go one by one, so a version loses its name before it loses the first of them.
+            if not (folder / str(version)).is_symlink():
+                os.rename(folder / str(version), _versions.free_name(folder, version))
+        _remove_unfinished(folder)
+        _rows.remove_unused(folder, _tables(folder))
+    return number
+
+
+@contextlib.contextmanager
+def writing(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Holds a folder of checkpoints for a whole run, so that no other run saves to it.
+
+    `save` holds it by itself while it writes. The hold ends with the process at the latest.
+
+    Args:
+        path: the folder; made if it is not there.
+
+    Yields:
+        Nothing; this thread may save within.
+
+    Raises:
+        BlockingIOError: if another process or thread is writing to the folder, saying which.
+        ValueError: if the path is a URL.
+        NotADirectoryError: if `path` is a file.
+        OSError: if the folder cannot be written to.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder, writing(folder):
+    ...     save(folder, {"epoch": 1})
+    1
+    """
+    folder = _folder(path)
+    versions(folder)  # which says so if it is a file
+    with locked(folder):
+        yield
 
 
 def restore(path: str | os.PathLike[str], like: Any, *, version: int | None = None) -> Any:
@@ -91,7 +147,7 @@ def restore(path: str | os.PathLike[str], like: Any, *, version: int | None = No
         path: the folder that `save` wrote to.
         like: a pytree of the saved structure; its leaves are arrays, random keys, numbers or
             `jax.ShapeDtypeStruct`, of which only shape and dtype count.
-        version: which version; the newest if None.
+        version: which version; the newest that is whole if None.
 
     Returns:
         The structure of `like` with the saved leaves, as JAX arrays on the default device
@@ -99,8 +155,8 @@ def restore(path: str | os.PathLike[str], like: Any, *, version: int | None = No
 
     Raises:
         ValueError: if a leaf has another shape or dtype than in `like`, is missing or is one too
-            many; if it needs 64-bit numbers and JAX has them off; if the version is damaged, or
-            of a newer format.
+            many; if it needs 64-bit numbers and JAX has them off; if the version that was asked
+            for, or every version, is damaged; or if it is of a newer format.
         FileNotFoundError: if there is no checkpoint, or no such version of it.
         NotADirectoryError: if `path` is a file.
         ModuleNotFoundError: if Orbax is not installed.
@@ -109,16 +165,17 @@ def restore(path: str | os.PathLike[str], like: Any, *, version: int | None = No
     >>> params = ls.init_params(jax.random.key(0), (2, 3, 1))
     >>> state = ls.init_state(params, optax.adam(0.1))
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     save(folder, state)
+    ...     version = save(folder, state)
     ...     like = jax.eval_shape(lambda: state)
     ...     bool(jnp.all(restore(folder, like).params[0].weight == params[0].weight))
     True
     """
-    folder = _find(path, version)
-    with _other_version_named(folder):
-        leaves = _read_manifest(folder)["leaves"]
-    templates = _named_leaves(like)
-    wanted = {name: "{} {}".format(*_describe(name, leaf)) for name, leaf in templates.items()}
+    folder, content = _read_version(path, version)
+    leaves = content["leaves"]
+    templates = _leaves.named_leaves(like)
+    wanted = {
+        name: "{} {}".format(*_leaves.describe(name, leaf)) for name, leaf in templates.items()
+    }
     has = {name: f"{tuple(entry['shape'])} {entry['dtype']}" for name, entry in leaves.items()}
     for name in wanted | has:
         if wanted.get(name) != has.get(name):
@@ -133,12 +190,12 @@ def restore(path: str | os.PathLike[str], like: Any, *, version: int | None = No
             raise ValueError(
                 f"{name}: expected jax_enable_x64 on, the checkpoint at {folder} has {array.dtype}"
             )
-    restored = [_unpack(leaves[name], arrays[name]) for name in wanted]
+    restored = [_leaves.unpack(leaves[name], arrays[name]) for name in wanted]
     return jax.tree.unflatten(jax.tree.structure(like), restored)
 
 
 def resume(path: str | os.PathLike[str], like: Any) -> Any:
-    """Returns the newest version at `path`, or `like` itself if there is none yet.
+    """Returns the newest whole version at `path`, or `like` itself if there is none yet.
 
     Args:
         path: the folder that `save` writes to.
@@ -148,14 +205,14 @@ def resume(path: str | os.PathLike[str], like: Any) -> Any:
         A pytree of the structure of `like`.
 
     Raises:
-        ValueError: if there are versions and the newest one does not fit or is damaged.
+        ValueError: if there are versions and the newest does not fit, or all are damaged.
         NotADirectoryError: if `path` is a file.
         ModuleNotFoundError: if there are versions and Orbax is not installed.
 
     >>> resume("no/such/folder", {"epoch": 0})
     {'epoch': 0}
     """
-    return restore(path, like) if versions(path) else like
+    return restore(path, like) if _versions.candidates(_folder(path)) else like
 
 
 def read_notes(path: str | os.PathLike[str], *, version: int | None = None) -> dict[str, Any]:
@@ -163,20 +220,59 @@ def read_notes(path: str | os.PathLike[str], *, version: int | None = None) -> d
 
     Args:
         path: the folder that `save` wrote to.
-        version: which version; the newest if None.
+        version: which version; the newest that is whole if None.
 
     Returns:
         The notes; an empty dictionary if there were none.
 
     Raises:
-        ValueError: if the version is damaged, or of a newer format.
+        ValueError: if the version that was asked for, or every version, is damaged, or if it is
+            of a newer format.
         FileNotFoundError: if there is no checkpoint, or no such version of it.
         NotADirectoryError: if `path` is a file.
-        ModuleNotFoundError: if Orbax is not installed.
     """
-    folder = _find(path, version)
-    with _other_version_named(folder):
-        return _read_manifest(folder)["notes"]
+    return _read_version(path, version)[1]["notes"]
+
+
+def read_rows(
+    path: str | os.PathLike[str], *, version: int | None = None
+) -> dict[str, NDArray[Any]]:
+    """Reads the rows that were saved up to a version.
+
+    Args:
+        path: the folder that `save` wrote to.
+        version: which version; the newest that is whole if None.
+
+    Returns:
+        An array by name, one entry a row; an empty dictionary if there were none.
+
+    Raises:
+        ValueError: if the version that was asked for, or every version, is damaged, or if it is
+            of a newer format.
+        FileNotFoundError: if there is no checkpoint, or no such version of it.
+        NotADirectoryError: if `path` is a file.
+    """
+    folder, content = _read_version(path, version)
+    return {} if content["rows"] is None else _rows.read(folder.parent, content["rows"])
+
+
+def newest(path: str | os.PathLike[str]) -> int | None:
+    """Returns the number of the newest whole version, or None if there is none yet.
+
+    A newer version that cannot be read is passed over, with a `RuntimeWarning` that says so.
+
+    Args:
+        path: the folder that `save` wrote to.
+
+    Raises:
+        ValueError: if there are versions and all are damaged, or the newest is of a newer format.
+        NotADirectoryError: if `path` is a file.
+
+    >>> newest("no/such/folder") is None
+    True
+    """
+    folder = _folder(path)
+    return int(_read_newest(folder)[0].name) if _versions.candidates(folder) else None
 
 
 def versions(path: str | os.PathLike[str]) -> list[int]:
@@ -185,89 +281,100 @@ def versions(path: str | os.PathLike[str]) -> list[int]:
     Raises:
         NotADirectoryError: if `path` is a file.
     """
-    try:
-        names = [entry.name for entry in Path(path).iterdir() if entry.is_dir()]
-    except FileNotFoundError:
-        return []
-    return sorted(int(name) for name in names if re.fullmatch("[1-9][0-9]*", name))
+    folder = _folder(path)
+    return [
+        version for version in _versions.numbers(folder) if _versions.is_ours(folder / str(version))
+    ]
 
 
-def _find(path: str | os.PathLike[str], version: int | None) -> Path:
+def _folder(path: str | os.PathLike[str]) -> Path:
+    return _files.local_path("path", path).absolute()
+
+
+def _find(folder: Path, version: int) -> Path:
     """The folder of one version."""
-    folder = Path(path).absolute()
     found = versions(folder)
-    if not found:
-        entries = sorted(os.listdir(folder)) if folder.exists() else "no such folder"
-        raise FileNotFoundError(
-            f"path: expected a checkpoint at {folder}, found {entries or 'an empty folder'}"
-        )
-    version = found[-1] if version is None else _checks.require_count("version", version, low=1)
-    if version not in found:
+    version = _checks.require_count("version", version, low=1)
+    if version not in found and version not in _versions.candidates(folder):
+        if not found:
+            _refuse_empty(folder)
         raise FileNotFoundError(f"version: expected one of {found} at {folder}, got {version}")
     return folder / str(version)
 
 
-def _named_leaves(tree: Any) -> dict[str, Any]:
-    """The leaves by name, as `params[0].weight`; a tree that is a leaf itself is named `state`."""
-    pairs = jax.tree.leaves_with_path(tree)
-    named = {jax.tree_util.keystr(p).removeprefix(".") or "state": leaf for p, leaf in pairs}
-    if len(named) != len(pairs):
-        raise ValueError(f"state: expected leaves of different names, got {len(pairs)}: {[*named]}")
-    return named
+def _refuse_empty(folder: Path) -> NoReturn:
+    entries = sorted(os.listdir(folder)) if folder.exists() else "no such folder"
+    raise FileNotFoundError(
+        f"path: expected a checkpoint at {folder}, found {entries or 'an empty folder'}"
+    )
 
 
-def _is_key(leaf: Any) -> bool:
-    return hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+def _read_version(path: str | os.PathLike[str], version: int | None) -> tuple[Path, dict[str, Any]]:
+    """The folder of a version and what its manifest says."""
+    if version is None:
+        return _read_newest(_folder(path))
+    folder = _find(_folder(path), version)
+    with _other_version_named(folder):
+        return folder, _read_manifest(folder)
 
 
-def _describe(name: str, leaf: Any) -> tuple[tuple[int, ...], str]:
-    """Shape and dtype of a leaf; a plain number has the dtype that JAX gives it."""
-    if isinstance(leaf, int | float | complex) and not hasattr(leaf, "dtype"):
-        return (), jnp.result_type(leaf).name
-    if not _is_key(leaf):
+def _read_newest(folder: Path) -> tuple[Path, dict[str, Any]]:
+    """The newest version that can be read, saying which could not."""
+    numbers = _versions.candidates(folder)
+    if not numbers:
+        _refuse_empty(folder)
+    problems = []
+    for number in reversed(numbers):
         try:
-            jnp.empty((), jax.dtypes.canonicalize_dtype(leaf.dtype))
-        except (AttributeError, TypeError) as error:
-            kind = getattr(leaf, "dtype", type(leaf).__name__)
-            raise TypeError(f"{name}: expected an array of a dtype JAX has, got {kind}") from error
-    return leaf.shape, leaf.dtype.name
+            content = _read_manifest(folder / str(number))
+        except _NewerFormatError:
+            with _other_version_named(folder / str(number)):
+                raise
+        except Exception as error:  # the file system and JSON have many kinds
+            problems.append(f"{folder / str(number)}: the version cannot be read: {error}")
+            continue
+        for problem in problems:
+            message = f"{problem}; version {number}, the newest that is whole, is used"
+            warnings.warn(message, RuntimeWarning, stacklevel=4)
+        return folder / str(number), content
+    raise ValueError(f"{problems[0]}; no other version is whole")
 
 
-def _pack(name: str, leaf: Any) -> tuple[dict[str, Any], np.ndarray[Any, Any]]:
-    """A leaf's entry in the manifest, and the array that Orbax stores for it."""
-    # Orbax reads a NumPy array back as one, without asking for the devices it came from.
-    shape, dtype = _describe(name, leaf)
-    entry: dict[str, Any] = {"shape": shape, "dtype": dtype}
-    if _is_key(leaf):
-        array = np.asarray(jax.random.key_data(leaf))
-        entry |= {"impl": jax.random.key_impl(leaf), "data_shape": array.shape}
-    else:
-        array = np.asarray(leaf, dtype)
-    if array.size == 0:  # which Orbax does not store
-        return entry, np.zeros(1, np.uint8)
-    # TensorStore lacks some of the dtypes of 8 bits and less.
-    return entry, array.view(np.uint8) if array.itemsize == 1 else array
+def _tables(folder: Path) -> list[dict[str, Any]]:
+    """What the versions refer to of the rows beside them."""
+    found = []
+    for version in versions(folder):
+        with contextlib.suppress(Exception):
+            found.append(_parse_manifest(folder / str(version))["rows"])
+    return [entry for entry in found if entry is not None]
 
 
-def _unpack(entry: dict[str, Any], array: np.ndarray[Any, Any]) -> jax.Array:
-    leaf = jnp.array(array)
-    return jax.random.wrap_key_data(leaf, impl=entry["impl"]) if "impl" in entry else leaf
+class _NewerFormatError(ValueError):
+    """A version that is whole, and that this module does not know how to read."""
 
 
 def _read_manifest(folder: Path) -> dict[str, Any]:
     """The manifest of a version, all of whose files are as they were saved."""
+    content = _parse_manifest(folder)
+    for name, digest in content["files"].items():
+        if _digest(folder / name) != digest:
+            raise ValueError(f"{name} is not what was saved")
+    if content["rows"] is not None:
+        _rows.require_whole(folder.parent, content["rows"])
+    return content
+
+
+def _parse_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a version, which is as it was saved itself."""
     manifest = json.loads((folder / "manifest.json").read_bytes())
     content = manifest["content"]
     if _digest_of(content) != manifest["sha256"]:
         raise ValueError("manifest.json is not what was saved")
     if content["format"] > _FORMAT:
-        raise ValueError(
+        raise _NewerFormatError(
             f"expected format {_FORMAT} at most, got {content['format']} of a newer logistack"
         )
-    for name, digest in content["files"].items():
-        if _digest(folder / name) != digest:
-            raise ValueError(f"{name} is not what was saved")
-    return content
+    return {"rows": None} | content
 
 
 def _read_arrays(folder: Path, leaves: dict[str, Any]) -> dict[str, np.ndarray[Any, Any]]:
@@ -301,8 +408,16 @@ def _other_version_named(folder: Path) -> Iterator[None]:
 
 def _remove_unfinished(folder: Path) -> None:
     """Removes what killed processes, and `save` itself, left under other names."""
-    for entry in folder.glob(f"[1-9]*{_UNFINISHED}"):
-        shutil.rmtree(entry)
+    _versions.remove_marked(folder)
+    for entry in folder.glob(f"[1-9]*{_versions.UNFINISHED}"):
+        if entry.is_symlink() or not _versions.is_ours(entry):
+            continue
+        for part in entry.iterdir():
+            if part.is_dir() and not part.is_symlink():
+                shutil.rmtree(part)
+            elif part.name != "manifest.json":
+                part.unlink()
+        _versions.remove(entry)
 
 
 def _to_json(notes: Mapping[str, Any] | None) -> Any:

@@ -30,13 +30,13 @@ def fold(centred: Params) -> Params:
     (1 + t) / 2.
 
     Args:
-        centred: V and c, a tuple of `Layer`, stacks among them.
+        centred: V and c, a tuple of `Layer`, which may contain stacks.
 
     Returns:
         W and b, of the same shapes and dtype.
 
     Raises:
-        ValueError: if shapes do not fit.
+        ValueError: if shapes do not match.
         TypeError: if `centred` is not a tuple of `Layer` of one floating dtype.
 
     Source: the identity is elementary; LeCun et al. 1998, "Efficient BackProp", section 4.4, for
@@ -52,11 +52,16 @@ def fold(centred: Params) -> Params:
     [2.3863516] 2.3863516
     """
     return tuple(
-        Layer(
-            (feeds * fed)[..., None, None] * layer.weight,
-            feeds[..., None] * (layer.bias - (fed - 1)[..., None] * layer.weight.sum(-1)),
-        )
+        fold_layer(layer, fed, feeds)
         for layer, fed, feeds in _factors(require_params(centred, name="centred"))
+    )
+
+
+def fold_layer(layer: Layer, fed: Array, feeds: Array) -> Layer:
+    """One layer of `fold`, or several on a leading axis, with their factors."""
+    return Layer(
+        (feeds * fed)[..., None, None] * layer.weight,
+        feeds[..., None] * (layer.bias - (fed - 1)[..., None] * layer.weight.sum(-1)),
     )
 
 
@@ -68,13 +73,13 @@ def unfold(plain: Params) -> Params:
     powers of 2; biases to the rounding of Vˡ·1.
 
     Args:
-        plain: W and b, a tuple of `Layer`, stacks among them.
+        plain: W and b, a tuple of `Layer`, which may contain stacks.
 
     Returns:
         V and c, of the same shapes and dtype.
 
     Raises:
-        ValueError: if shapes do not fit.
+        ValueError: if shapes do not match.
         TypeError: if `plain` is not a tuple of `Layer` of one floating dtype.
 
     >>> import jax.numpy as jnp
@@ -93,14 +98,20 @@ def unfold(plain: Params) -> Params:
     return tuple(centred)
 
 
-def _factors(params: Params) -> list[tuple[Layer, Array, Array]]:
-    """Each entry with the factors 2 of its layers: of what units feed, and of what feeds units.
+def unit_factors(depth: int) -> tuple[np.ndarray, np.ndarray]:
+    """For every layer, the factors of what feeds it, and of what it feeds: 2 for units, else 1.
 
-    The first layer takes data as they are, the last gives logits as they are: factors 1.
+    The first layer takes data as they are, the last gives logits as they are.
     """
-    depths = [depth_of(layer) for layer in params]
-    fed, feeds = np.full((2, sum(depths)), 2.0, np.float32)
+    fed, feeds = np.full((2, depth), 2.0, np.float32)
     fed[0] = feeds[-1] = 1
+    return fed, feeds
+
+
+def _factors(params: Params) -> list[tuple[Layer, Array, Array]]:
+    """Each entry with the factors of its layers."""
+    depths = [depth_of(layer) for layer in params]
+    fed, feeds = unit_factors(sum(depths))
     ends = itertools.accumulate(depths)
 
     def of(factors: np.ndarray, layer: Layer, end: int) -> Array:
@@ -114,7 +125,7 @@ def _factors(params: Params) -> list[tuple[Layer, Array, Array]]:
 
 
 def require_coordinates(coordinates: Any) -> None:
-    """Refuses coordinates of another name."""
+    """Raises ValueError unless `coordinates` is a name of coordinates."""
     if not isinstance(coordinates, str) or coordinates not in COORDINATES:
         raise ValueError(f"coordinates: expected one of {COORDINATES}, got {coordinates!r}")
 

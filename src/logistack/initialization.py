@@ -4,17 +4,16 @@ import functools
 import itertools
 import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import PRNGKeyArray
+from jaxtyping import Array, PRNGKeyArray
 
 from logistack import _checks
-from logistack.coordinates import fold
-from logistack.layers import Layer, Params, depth_of, unstack
-from logistack.network import hidden_layers
+from logistack.coordinates import fold_layer, unit_factors
+from logistack.layers import SCANNED, Layer, Params, row
 
 
 def init_params(
@@ -43,12 +42,13 @@ def init_params(
         dtype: float32, bfloat16, or float64 where JAX has 64-bit numbers enabled.
 
     Returns:
-        A tuple of `len(sizes) - 1` layers; `stack` joins those that are equal.
+        A tuple of `len(sizes) - 1` layers; `stack` joins equal ones.
 
     Raises:
-        ValueError: for fewer than two sizes, a size below 1, an unknown scheme, or float64
-            without 64-bit numbers.
-        TypeError: for a size that is not an integer, another dtype, or no random key.
+        ValueError: if there are fewer than two sizes, a size is below 1, the scheme is unknown,
+            or `dtype` is float64 while JAX has 64-bit numbers disabled.
+        TypeError: if a size is not an integer, `dtype` is another one, or `key` is not a random
+            key.
 
     Sources: Glorot & Bengio 2010, equation 16, with the factor 4 for σ from the Theano deep
     learning tutorial; Saxe, McClelland & Ganguli 2014 for orthogonal matrices; Pennington,
@@ -64,18 +64,66 @@ def init_params(
     dtype = _require_dtype(dtype)
     if not isinstance(scheme, str) or scheme not in SCHEMES:
         raise ValueError(f"scheme: expected one of {sorted(SCHEMES)}, got {scheme!r}")
-    draw = SCHEMES[scheme]
+    params: dict[int, Layer] = {}
+    drawn = _drawn(key, sizes, scheme, dtype)
+    for places, layers in zip(_places_by_shape(sizes).values(), drawn, strict=True):
+        if isinstance(layers, Layer):
+            layers = [row(layers, index) for index in range(len(places))]
+        params.update(zip(places, layers, strict=True))
+    return tuple(params[place] for place in range(len(sizes) - 1))
+
+
+def _places_by_shape(sizes: tuple[int, ...]) -> dict[tuple[int, int], list[int]]:
+    """For every shape of a weight, the places of the layers that have it."""
+    places: dict[tuple[int, int], list[int]] = {}
+    for place, (fan_in, fan_out) in enumerate(itertools.pairwise(sizes)):
+        places.setdefault((fan_out, fan_in), []).append(place)
+    return places
+
+
+# One program for all layers, instead of some forty small ones. Layers of one shape are drawn
+# together, and many of them leave the program as one array, to be taken apart outside: the program
+# grows with the number of different shapes, but not with depth.
+@functools.partial(jax.jit, static_argnames=("sizes", "scheme", "dtype"))
+def _drawn(
+    key: PRNGKeyArray, sizes: tuple[int, ...], scheme: str, dtype: Any
+) -> list[Layer | list[Layer]]:
+    """The layers of each shape: apart where they are few, else with a leading axis."""
     # A bfloat16 network is drawn in float32: a QR decomposition has no half-precision version.
     working = _checks.float32_or_wider(dtype)
-    shapes = [(fan_out, fan_in) for fan_in, fan_out in itertools.pairwise(sizes)]
-    params: list[Layer] = []
-    for shape, run in itertools.groupby(enumerate(shapes), key=lambda numbered: numbered[1]):
-        places = np.array([place for place, _ in run])
-        keys = jax.vmap(functools.partial(jax.random.fold_in, key))(places)
-        of_layer = functools.partial(draw, shape=shape, dtype=working)
-        params.append(jax.vmap(of_layer)(keys) if len(places) > 1 else of_layer(keys[0]))
-    drawn = fold(_critical(tuple(params))) if scheme == "orthogonal" else tuple(params)
-    return unstack(jax.tree.map(lambda array: array.astype(dtype), drawn))
+    depth = len(sizes) - 1
+    keys = jax.vmap(functools.partial(jax.random.fold_in, key))(np.arange(depth))
+    drawn: list[Layer | list[Layer]] = []
+    for shape, places in _places_by_shape(sizes).items():
+        own = keys[np.array(places)]
+        draw = functools.partial(SCHEMES[scheme], shape=shape, dtype=working)
+        layers = Layer(jax.vmap(draw)(own), jnp.zeros((len(places), shape[0]), working))
+        if scheme == "orthogonal":
+            layers = _critical(own, layers, np.array(places), depth)
+        layers = Layer(*(part.astype(dtype) for part in layers))
+        few = len(places) < SCANNED
+        drawn.append([Layer(*parts) for parts in zip(*layers, strict=True)] if few else layers)
+    return drawn
+
+
+def _critical(keys: Array, layers: Layer, places: np.ndarray, depth: int) -> Layer:
+    """Layers of orthogonal weights, brought to the critical point, in the coordinates of σ."""
+    hidden = places < depth - 1
+    if hidden.any():
+        gain, variance = critical_point(depth - 1)
+        shape, dtype = layers.bias.shape[1:], layers.bias.dtype
+
+        def draw(key: PRNGKeyArray) -> Array:
+            return jax.random.normal(jax.random.fold_in(key, 0), shape, dtype)
+
+        bias = math.sqrt(variance) * jax.vmap(draw)(keys)
+        # The last layer has gain 1 and biases 0.
+        layers = Layer(
+            jnp.where(hidden[:, None, None], gain * layers.weight, layers.weight),
+            jnp.where(hidden[:, None], bias, layers.bias),
+        )
+    fed, feeds = (jnp.asarray(of[places], layers.bias.dtype) for of in unit_factors(depth))
+    return fold_layer(layers, fed, feeds)
 
 
 def critical_point(depth: int) -> tuple[float, float]:
@@ -110,6 +158,11 @@ def critical_point(depth: int) -> tuple[float, float]:
     1.0269 2.6e-05
     """
     depth = _checks.require_count("depth", depth, low=1)
+    # The search is for q alone, because q fixes the rest. Given q, χ = 1 demands g² = 1 / μ₁, and
+    # the length map keeps q only if the biases add what tanh takes away: v = q − g² E[tanh²]. As q
+    # grows, units saturate, their slopes differ more, and so do the singular values: each layer
+    # adds μ₂ / μ₁² − 1 to their relative variance. That rises with q, so bisection finds the q at
+    # which L layers add up to 1. A smaller q would leave every unit closer to linear.
     low, high = 0.0, 1 / 12
     for _ in range(60):  # halvings: to the last bit
         middle = (low + high) / 2
@@ -135,44 +188,21 @@ def _gauss_hermite() -> tuple[np.ndarray, np.ndarray]:
     return nodes, weights / weights.sum()
 
 
-Draw: TypeAlias = Callable[..., Layer]
-
-
-def _orthogonal(key: PRNGKeyArray, shape: tuple[int, int], dtype: Any) -> Layer:
-    """A semi-orthogonal matrix, and normal biases."""
-    weight = jax.nn.initializers.orthogonal()(key, shape, dtype)
-    return Layer(weight, jax.random.normal(jax.random.fold_in(key, 0), shape[:1], dtype))
-
-
-def _critical(params: Params) -> Params:
-    """The hidden layers at the critical point; the last one as it is, with biases 0."""
-    hidden, last = hidden_layers(params)
-    if hidden:
-        gain, variance = critical_point(sum(map(depth_of, hidden)))
-        hidden = tuple(Layer(gain * w, math.sqrt(variance) * b) for w, b in hidden)
-    return (*hidden, last._replace(bias=jnp.zeros_like(last.bias)))
-
-
-def _glorot(key: PRNGKeyArray, shape: tuple[int, int], dtype: Any) -> Layer:
+def _glorot(key: PRNGKeyArray, shape: tuple[int, int], dtype: Any) -> Array:
     bound = 4.0 * math.sqrt(6.0 / sum(shape))
-    weight = jax.random.uniform(key, shape, dtype, -bound, bound)
-    return Layer(weight, jnp.zeros(shape[0], dtype))
+    return jax.random.uniform(key, shape, dtype, -bound, bound)
 
 
-def _normal(key: PRNGKeyArray, shape: tuple[int, int], dtype: Any) -> Layer:
-    weight = jax.random.normal(key, shape, dtype) / math.sqrt(shape[1])
-    return Layer(weight, jnp.zeros(shape[0], dtype))
+def _normal(key: PRNGKeyArray, shape: tuple[int, int], dtype: Any) -> Array:
+    return jax.random.normal(key, shape, dtype) / math.sqrt(shape[1])
 
 
-def _zeros(key: PRNGKeyArray, shape: tuple[int, int], dtype: Any) -> Layer:
-    return Layer(jnp.zeros(shape, dtype), jnp.zeros(shape[0], dtype))
-
-
-SCHEMES: dict[str, Draw] = {
-    "orthogonal": _orthogonal,
+# How a weight is drawn from its key, of a shape and a dtype.
+SCHEMES: dict[str, Callable[..., Array]] = {
+    "orthogonal": jax.nn.initializers.orthogonal(),
     "glorot": _glorot,
     "normal": _normal,
-    "zeros": _zeros,
+    "zeros": jax.nn.initializers.zeros,
 }
 
 

@@ -34,8 +34,8 @@ class Layer(NamedTuple):
 Params: TypeAlias = tuple[Layer, ...]
 Product: TypeAlias = Callable[[Array, Array], Array]
 
-# Runs of so many equal layers are scanned: on a CPU a loop over 16 layers, 64 to 1,024 units wide,
-# takes up to a fifth longer than the layers written out, and compiles no slower.
+# Runs of this many equal layers or more are scanned. On a CPU a loop over 16 layers, 64 to 1,024
+# units wide, takes up to a fifth longer than the layers written out, and compiles no slower.
 SCANNED = 16
 
 
@@ -50,20 +50,20 @@ def depth_of(layer: Layer) -> int:
 
 
 def stack(params: Params, *, shortest: int = 2) -> Params:
-    """Joins runs of equal layers to stacks, which are scanned: compile time forgets their depth.
+    """Joins runs of equal layers into stacks, whose compile time does not grow with their depth.
 
-    Layers are equal where their weights are square and of one size. `fit` does this by itself for
-    runs of 16 layers or more; the network's function does not change.
+    Layers are equal if their weights are square and of the same size. `fit` does this on its own
+    for runs of 16 layers or more. The network computes the same function.
 
     Args:
-        params: a tuple of `Layer`, stacks among them.
-        shortest: how many layers a run must have to be joined, at least 2.
+        params: a tuple of `Layer`, which may contain stacks.
+        shortest: the smallest number of layers that are joined, at least 2.
 
     Returns:
-        The same layers, each run of them one `Layer` with a leading depth axis.
+        The same layers, with each run as one `Layer` that has a leading depth axis.
 
     Raises:
-        ValueError: if shapes do not fit, or `shortest` is below 2.
+        ValueError: if shapes do not match, or `shortest` is below 2.
         TypeError: if `params` is not a tuple of `Layer` of one floating dtype.
 
     >>> import jax
@@ -80,13 +80,13 @@ def unstack(params: Params) -> Params:
     """Takes stacks apart, the inverse of `stack`.
 
     Args:
-        params: a tuple of `Layer`, stacks among them.
+        params: a tuple of `Layer`, which may contain stacks.
 
     Returns:
         The same layers, one `Layer` each.
 
     Raises:
-        ValueError: if shapes do not fit.
+        ValueError: if shapes do not match.
         TypeError: if `params` is not a tuple of `Layer` of one floating dtype.
 
     >>> import jax.numpy as jnp
@@ -94,29 +94,21 @@ def unstack(params: Params) -> Params:
     [(3, 3), (3, 3)]
     """
     return tuple(
-        _row(layer, index) if is_stack(layer) else layer
+        row(layer, index) if is_stack(layer) else layer
         for layer in require_params(params)
         for index in range(depth_of(layer))
     )
 
 
-def split_like(params: Params, like: Params) -> Params:
-    """Takes stacks apart that `join_runs` has made of `like`, or of layers of their shapes."""
-    entries, left = iter(params), 0
-    layers: list[Layer] = []
-    for wanted in like:
-        if not left:
-            entry = next(entries)
-            left = depth_of(entry)
-        start, depth = depth_of(entry) - left, depth_of(wanted)
-        left -= depth
-        if not is_stack(entry) or depth == depth_of(entry):
-            layers.append(entry)
-        elif is_stack(wanted):
-            layers.append(Layer(*(part[start : start + depth] for part in entry)))
-        else:
-            layers.append(_row(entry, start))
-    return tuple(layers)
+# A network of a thousand layers is slow to compile unless its runs of equal layers are arrays with
+# a leading depth axis. `join_runs` makes them so, and `split_like` undoes it. Both walk the layers
+# from first to last and never change their order. That is all it takes to undo a join: the i-th
+# layer is the same before and after, whichever entries the layers are kept in. With weights as
+# (out, in), and n ⋅ for a stack of n:
+#
+#     as given       (4, 5)   3 ⋅ (4, 4)   (4, 4)   (4, 4)   (2, 4)
+#     join_runs      (4, 5)   5 ⋅ (4, 4)                     (2, 4)
+#     split_like     (4, 5)   3 ⋅ (4, 4)   (4, 4)   (4, 4)   (2, 4)
 
 
 def join_runs(params: Sequence[Layer], shortest: int) -> Params:
@@ -131,6 +123,25 @@ def join_runs(params: Sequence[Layer], shortest: int) -> Params:
     return tuple(joined)
 
 
+def split_like(params: Params, like: Params) -> Params:
+    """Takes stacks apart that `join_runs` has made of `like`, or of layers of their shapes."""
+    entries, left = iter(params), 0  # how many layers of the present entry are still to be given
+    layers: list[Layer] = []
+    for model in like:
+        if not left:
+            entry = next(entries)
+            left = depth_of(entry)
+        start, depth = depth_of(entry) - left, depth_of(model)
+        left -= depth
+        if not is_stack(entry) or depth == depth_of(entry):
+            layers.append(entry)
+        elif is_stack(model):
+            layers.append(Layer(*(part[start : start + depth] for part in entry)))
+        else:
+            layers.append(row(entry, start))
+    return tuple(layers)
+
+
 def _joined(layers: Sequence[Layer]) -> Layer:
     parts = [
         layer if is_stack(layer) else Layer(*(part[None] for part in layer)) for layer in layers
@@ -142,10 +153,11 @@ def _joined(layers: Sequence[Layer]) -> Layer:
     return parts[0]
 
 
-def _row(stack: Layer, index: int) -> Layer:
+def row(stack: Layer, index: int) -> Layer:
+    """One of several layers that share a leading axis."""
     # The index is an argument, not a constant: one compiled program serves for all.
-    row = functools.partial(jax.lax.dynamic_index_in_dim, keepdims=False)
-    return Layer(*(row(part, np.int32(index)) for part in stack))
+    take = functools.partial(jax.lax.dynamic_index_in_dim, keepdims=False)
+    return Layer(*(take(part, np.int32(index)) for part in stack))
 
 
 def sigmoid_layer(layer: Layer, a: Real[ArrayLike, " in"]) -> Float[Array, " out"]:
@@ -155,14 +167,14 @@ def sigmoid_layer(layer: Layer, a: Real[ArrayLike, " in"]) -> Float[Array, " out
 
     Args:
         layer: a `Layer` of weight `(out, in)` and bias `(out,)`, or a stack of them.
-        a: activations of the layer before, `(in,)`; taken to the layer's dtype.
+        a: activations of the layer before, `(in,)`; converted to the layer's dtype.
 
     Returns:
         Activations `(out,)`, each between 0 and 1, in the layer's dtype.
 
     Raises:
-        ValueError: if the shapes of weight, bias and `a` do not fit, or `a` is not finite.
-        TypeError: if a dtype is not of real numbers.
+        ValueError: if the shapes of weight, bias and `a` do not match, or `a` is not finite.
+        TypeError: if a dtype is not a real number's.
 
     >>> import jax.numpy as jnp
     >>> layer = Layer(jnp.array([[-2.0, 2.0], [2.0, -2.0]]), jnp.array([-1.0, -1.0]))
@@ -189,7 +201,7 @@ def affine(
 
 
 def require_params(params: Any, *, name: str = "params") -> Params:
-    """Returns parameters as JAX arrays, refusing what is not a chain of fitting layers.
+    """Returns parameters as JAX arrays, after checking that each layer fits the one before it.
 
     Args:
         params: a tuple of `Layer`.
@@ -200,7 +212,7 @@ def require_params(params: Any, *, name: str = "params") -> Params:
 
     Raises:
         TypeError: if `params` is not a sequence of `Layer` of one floating dtype.
-        ValueError: if there is no layer, or the shapes do not fit.
+        ValueError: if there is no layer, or the shapes do not match.
     """
     if isinstance(params, Layer) or not isinstance(params, tuple | list):
         raise TypeError(f"{name}: expected a tuple of Layer, got {type(params).__name__}")
@@ -208,10 +220,11 @@ def require_params(params: Any, *, name: str = "params") -> Params:
         raise ValueError(f"{name}: expected at least one Layer, got none")
     layers = tuple(_require_layer(f"{name}[{i}]", layer) for i, layer in enumerate(params))
     for index, (before, layer) in enumerate(itertools.pairwise(layers), start=1):
-        width, wanted = before.weight.shape[-2], layer.weight.shape[-1]
-        if width != wanted:
+        units, inputs = before.weight.shape[-2], layer.weight.shape[-1]
+        if units != inputs:
             raise ValueError(
-                f"{name}[{index}]: takes {wanted} activations, but the layer before gives {width}"
+                f"{name}[{index}]: expected a weight for {units} inputs, as many as the layer "
+                f"before has units, got one for {inputs}"
             )
         if layer.weight.dtype != before.weight.dtype:
             raise TypeError(
@@ -236,18 +249,20 @@ def _require_layer(name: str, layer: Any) -> Layer:
             f"axis, got weight {shape} and bias {bias_shape}"
         )
     if len(shape) == 3 and shape[1] != shape[2]:
-        raise ValueError(f"{name}: a stack of layers must be square, got weight {shape}")
+        raise ValueError(f"{name}: expected square layers in a stack, got weight {shape}")
     if 0 in shape:
         raise ValueError(f"{name}: expected sizes of at least 1, got weight {shape}")
     if layer.bias.dtype != layer.weight.dtype:
         raise TypeError(
             f"{name}.bias: expected {layer.weight.dtype}, as the weight, got {layer.bias.dtype}"
         )
-    return Layer(*map(jnp.asarray, layer))
+    return Layer(
+        *(_checks.require_numeric(f"{name}.{part}", a) for part, a in layer._asdict().items())
+    )
 
 
 def require_sample(name: str, x: Any, layer: Layer) -> Float[Array, " in"]:
-    """Returns one sample in the dtype of the layer that takes it, refusing what does not fit."""
+    """Returns one sample in the dtype of the layer that takes it, after checking it."""
     x = _checks.require_numeric(name, x)
     features = layer.weight.shape[-1]
     if x.shape != (features,):

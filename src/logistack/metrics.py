@@ -1,5 +1,11 @@
-"""Measures of a trained network over a set of samples."""
+"""Measures of a trained network over a set of samples.
 
+They take logits, `jax.vmap(ls.logits, (None, 0))(params, inputs)`, and not the outputs of
+`ls.forward`.
+"""
+
+import sys
+import warnings
 from typing import Any
 
 import jax
@@ -10,17 +16,21 @@ from logistack import _checks
 
 
 def predicted_class(logits: Real[ArrayLike, "*n out"]) -> Int[Array, "*n"]:
-    """Returns the class each row of logits stands for: the largest, or the sign of a single one.
+    """Returns the class of each row of logits: that of the largest, or for a single one [z > 0].
 
     Args:
         logits: `(..., out)`. One logit means two classes, 1 where it is positive.
 
     Returns:
-        Integer classes `(...)`.
+        Integer classes `(...)`; of equal logits, the first one's.
 
     Raises:
         ValueError: if there is no last axis, or it is empty.
-        TypeError: if the dtype is not of real numbers.
+        TypeError: if the dtype is not a real number's.
+
+    Warns:
+        UserWarning: if the concrete logits of a single output look like probabilities: all lie
+            between 0 and 1, and some at ½ or below, where a probability would mean class 0.
 
     >>> import jax.numpy as jnp
     >>> print(predicted_class(jnp.array([[0.1, 2.0, -1.0], [3.0, 0.0, 0.0]])))
@@ -32,28 +42,63 @@ def predicted_class(logits: Real[ArrayLike, "*n out"]) -> Int[Array, "*n"]:
     if logits.ndim == 0 or logits.shape[-1] == 0:
         raise ValueError(f"logits: expected shape (..., outputs), got {logits.shape}")
     if logits.shape[-1] == 1:
+        _warn_of_probabilities(logits)
         return (logits[..., 0] > 0).astype(jnp.int32)
     return jnp.argmax(logits, axis=-1).astype(jnp.int32)
 
 
+def _warn_of_probabilities(logits: jax.Array) -> None:
+    """Warns if what should be the logits of a single output are more likely its probabilities.
+
+    With several outputs it hardly matters, since σ and softmax keep the order. But a single logit
+    is compared with 0, and a probability with ½. That all the logits of several samples lie between
+    0 and 1 is possible, so it is no error, but then the network tells no classes apart.
+    """
+    limits = _checks.range_of(logits) if logits.size > 1 else None
+    if limits is None or limits[0] < 0 or limits[1] > 1:
+        return
+    with jax.ensure_compile_time_eval():
+        undecided = jnp.any((logits > 0) & (logits <= 0.5)).item()
+    if undecided:
+        warnings.warn(
+            f"logits: all {logits.size} lie between {limits[0]:.3g} and {limits[1]:.3g}, as "
+            "probabilities do, but are read as logits: above 0 is class 1. Expected the values of "
+            "ls.logits, not of ls.forward or ls.probabilities",
+            stacklevel=_levels_out_of_the_library(),
+        )
+
+
+def _levels_out_of_the_library() -> int:
+    """The `stacklevel` that makes the caller's warning point to the line of the user."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back is not None and frame.f_globals["__name__"].startswith("logistack."):
+        frame, level = frame.f_back, level + 1
+    return level
+
+
 def target_class(targets: Real[ArrayLike, "n out"] | Int[ArrayLike, " n"]) -> Int[Array, " n"]:
-    """Returns the class each target stands for: itself, or the largest entry of its row.
+    """Returns the class of each target: an integer itself, or the place of a row's largest entry.
 
     Args:
-        targets: integer classes `(n,)`, or rows `(n, out)`; a row of one number means class 1
-            where it is above ½.
+        targets: integer classes `(n,)`, or rows `(n, out)`, one-hot, smoothed or any distribution.
+            A row of one number means class 1 where it is above ½.
 
     Returns:
-        Integer classes `(n,)`.
+        Integer classes `(n,)`; of equal entries, the first one's.
 
     >>> import jax.numpy as jnp
     >>> print(target_class(jnp.array([[0.0, 1.0], [1.0, 0.0]])))
+    [1 0]
+    >>> print(target_class(jnp.array([[0.9], [0.1]])))
     [1 0]
     """
     targets = _checks.require_numeric("targets", targets)
     if targets.ndim == 1:
         return targets.astype(jnp.int32)
-    return predicted_class(targets.astype(jnp.float32) - jnp.float32(0.5))
+    if targets.shape[-1] == 1:
+        numbers = targets[..., 0].astype(_checks.float32_or_wider(targets.dtype))
+        return (numbers > 0.5).astype(jnp.int32)
+    return jnp.argmax(targets, axis=-1).astype(jnp.int32)
 
 
 def accuracy(
@@ -67,17 +112,21 @@ def accuracy(
     Σᵢ wᵢ [ĉᵢ = cᵢ] / Σᵢ wᵢ.
 
     Args:
-        logits: `(n, out)`; one output means two classes, split at 0.
-        targets: integer classes `(n,)`, or rows `(n, out)` whose largest entry is the class.
+        logits: `(n, out)`, from `ls.logits`; one output means two classes, split at 0.
+        targets: integer classes `(n,)`, or rows `(n, out)` whose largest entry is the class; of one
+            number, class 1 where it is above ½.
         weights: how much each sample counts, `(n,)`; 1 each if None.
 
     Returns:
         A scalar between 0 and 1.
 
     Raises:
-        ValueError: if shapes do not fit, the set is empty, a class is out of range, or weights
+        ValueError: if shapes do not match, there is no sample, a class is out of range, or weights
             are negative or all zero.
-        TypeError: if a dtype is not of real numbers.
+        TypeError: if a dtype is not a real number's.
+
+    Warns:
+        UserWarning: if the logits of a single output look like probabilities.
 
     >>> import jax.numpy as jnp
     >>> print(accuracy(jnp.array([[2.0, 1.0], [0.0, 1.0]]), jnp.array([0, 0])))
@@ -99,7 +148,7 @@ def error_rate(
 ) -> Float[Array, ""]:
     """Computes the share of samples whose predicted class is not the target's: 1 − accuracy.
 
-    Args, Returns and Raises are those of `accuracy`.
+    Arguments, errors and warnings are those of `accuracy`.
 
     >>> import jax.numpy as jnp
     >>> print(error_rate(jnp.array([[2.0], [-1.0], [3.0], [1.0]]), jnp.array([1, 0, 1, 0])))
@@ -114,15 +163,19 @@ def confusion_matrix(
     """Counts the samples of each class (row) that were predicted as each class (column).
 
     Args:
-        logits: `(n, out)`; one output means two classes, split at 0.
-        targets: integer classes `(n,)`, or rows `(n, out)` whose largest entry is the class.
+        logits: `(n, out)`, from `ls.logits`; one output means two classes, split at 0.
+        targets: integer classes `(n,)`, or rows `(n, out)` whose largest entry is the class; of one
+            number, class 1 where it is above ½.
 
     Returns:
         Integers `(classes, classes)` that sum to n.
 
     Raises:
-        ValueError: if shapes do not fit, the set is empty, or a class is out of range.
-        TypeError: if a dtype is not of real numbers.
+        ValueError: if shapes do not match, there is no sample, or a class is out of range.
+        TypeError: if a dtype is not a real number's.
+
+    Warns:
+        UserWarning: if the logits of a single output look like probabilities.
 
     >>> import jax.numpy as jnp
     >>> print(confusion_matrix(jnp.array([[2.0, 1.0], [0.0, 1.0]]), jnp.array([0, 0])))

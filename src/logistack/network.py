@@ -34,14 +34,14 @@ def logits(params: Params, x: Real[ArrayLike, " in"]) -> Float[Array, " out"]:
 
     Args:
         params: a tuple of L `Layer`, each fitting the one before.
-        x: one sample, `(in,)`, of any real dtype; taken to that of the parameters.
+        x: one sample, `(in,)`, of any real dtype; converted to that of the parameters.
 
     Returns:
         Logits `(out,)` in the dtype of the parameters.
 
     Raises:
-        ValueError: if shapes do not fit, or `x` is concrete and not finite.
-        TypeError: if a dtype is not of real numbers.
+        ValueError: if shapes do not match, or `x` is concrete and not finite.
+        TypeError: if a dtype is not a real number's.
 
     >>> import jax, jax.numpy as jnp
     >>> params = (Layer(jnp.array([[1.0, -2.0]]), jnp.array([1.0])),)
@@ -60,14 +60,14 @@ def forward(params: Params, x: Real[ArrayLike, " in"]) -> Float[Array, " out"]:
 
     Args:
         params: a tuple of `Layer`, each fitting the one before.
-        x: one sample, `(in,)`, of any real dtype; taken to that of the parameters.
+        x: one sample, `(in,)`, of any real dtype; converted to that of the parameters.
 
     Returns:
         Outputs `(out,)`, each between 0 and 1, in the dtype of the parameters.
 
     Raises:
-        ValueError: if shapes do not fit, or `x` is concrete and not finite.
-        TypeError: if a dtype is not of real numbers.
+        ValueError: if shapes do not match, or `x` is concrete and not finite.
+        TypeError: if a dtype is not a real number's.
 
     >>> import jax.numpy as jnp
     >>> params = (
@@ -86,15 +86,15 @@ def activations(params: Params, x: Real[ArrayLike, " in"]) -> tuple[Float[Array,
 
     Args:
         params: a tuple of `Layer`, each fitting the one before.
-        x: one sample, `(in,)`, of any real dtype; taken to that of the parameters.
+        x: one sample, `(in,)`, of any real dtype; converted to that of the parameters.
 
     Returns:
         One array of activations a layer, a stack counting as its `depth` layers; the last is
         `forward(params, x)`.
 
     Raises:
-        ValueError: if shapes do not fit, or `x` is concrete and not finite.
-        TypeError: if a dtype is not of real numbers.
+        ValueError: if shapes do not match, or `x` is concrete and not finite.
+        TypeError: if a dtype is not a real number's.
 
     >>> import jax
     >>> from logistack.initialization import init_params
@@ -111,19 +111,20 @@ def activations(params: Params, x: Real[ArrayLike, " in"]) -> tuple[Float[Array,
 def jacobian_spectrum(params: Params, x: Real[ArrayLike, " in"]) -> Float[Array, " least"]:
     """Computes the singular values of ∂ logits / ∂ x at one sample, the largest first.
 
-    They say by how much the network stretches a small change of its input in each direction: all
-    of one size is dynamical isometry; a spread of many powers of ten does not train.
+    They say by how much the network stretches a small change of its input in each direction. If
+    all are of one size (dynamical isometry), gradients survive any depth; a network whose values
+    are many powers of ten apart does not train.
 
     Args:
         params: a tuple of `Layer`, each fitting the one before.
-        x: one sample, `(in,)`, of any real dtype; taken to that of the parameters.
+        x: one sample, `(in,)`, of any real dtype; converted to that of the parameters.
 
     Returns:
         As many singular values as the smaller of `in` and `out`, in float32 or wider.
 
     Raises:
-        ValueError: if shapes do not fit, or `x` is concrete and not finite.
-        TypeError: if a dtype is not of real numbers.
+        ValueError: if shapes do not match, or `x` is concrete and not finite.
+        TypeError: if a dtype is not a real number's.
 
     Source: Pennington, Schoenholz & Ganguli 2017, section 2.
 
@@ -135,7 +136,7 @@ def jacobian_spectrum(params: Params, x: Real[ArrayLike, " in"]) -> Float[Array,
     params = require_params(params)
     x = require_sample("x", x, params[0])
     outputs = params[-1].weight.shape[-2]
-    # As many passes as the smaller of the two sides: over the outputs' back, the inputs' forward.
+    # One pass for each output backward, or for each input forward, whichever are fewer.
     differentiate = jax.jacrev if outputs <= x.shape[0] else jax.jacfwd
     jacobian = differentiate(lambda x: propagate(params, x)[0])(x)
     wide = jacobian.astype(_checks.float32_or_wider(jacobian.dtype))
@@ -159,10 +160,11 @@ def propagate(
         x: one sample, `(in,)`, in their dtype.
         masks: factors for the inputs, then for the activations of each entry of
             `hidden_layers(params)`: `(width,)`, or `(depth, width)` for a stack, or None for 1.
-        rest: where a masked activation is measured from: it is this where its factor is 0.
+        rest: the value of an activation whose factor is 0.
         product: W a, the product of a layer's weight and the activations before it.
         observe: a function of a layer's activations before their mask; None if nothing is.
-        remat: whether to keep of a stack, for the way back, only every √depth-th activations.
+        remat: whether the backward pass recomputes a stack's activations from about √depth of
+            them, instead of keeping all.
 
     Returns:
         Logits `(out,)`, and what was observed of each entry of `hidden_layers(params)`, with a
@@ -201,7 +203,7 @@ def hidden_layers(params: Params) -> tuple[Params, Layer]:
 
 
 def _scan_in_segments(apply: Any, a: Array, each: Any, depth: int) -> tuple[Array, Any]:
-    """`jax.lax.scan` that keeps √depth carries, and computes a segment again on its way back.
+    """`jax.lax.scan` that keeps √depth carries, and recomputes each segment backward.
 
     Source: Chen et al. 2016, "Training deep nets with sublinear memory cost", section 4.
     """

@@ -33,20 +33,20 @@ def augment(
     at the border, where no ink is, move least. Between pixels the interpolation is bilinear;
     beyond the border the nearest pixel repeats, whatever the value of paper is.
 
-    Every magnitude but `elastic_scale` may be traced, and so differ between the images of a batch:
-    Cireşan et al. halve `rotation` and `shear` for 1 and 7, which are too alike.
+    Every magnitude except `elastic_scale` may be traced, and may differ between the images of a
+    batch: Cireşan et al. halve `rotation` and `shear` for the similar digits 1 and 7.
 
     Args:
         key: a JAX random key, for this image alone.
-        image: `(height, width)`; what is not of a floating dtype is taken to float32. For a batch,
+        image: `(height, width)`; integers are converted to float32. For a batch,
             `jax.vmap(augment)(keys, images)`.
         rotation: β; the angle is uniform on ±β, in degrees.
         shear: the angle by which upright strokes lean is uniform on ± this many degrees, below 90.
         scaling: γ, below 1; the factor of each axis is uniform on 1 ± γ.
-        elastic_strength: α, in pixels; σ of 5.5 makes of 36 displacements of standard deviation
-            α / (σ √(12π)) = 1.07 away from the border.
-        elastic_scale: σ, the standard deviation of G in pixels. It is fixed when a program is
-            compiled.
+        elastic_strength: α, in pixels. Away from the border the displacements have a standard
+            deviation of α / (σ √(12π)), which is 1.07 for the defaults.
+        elastic_scale: σ, the standard deviation of G in pixels. Changing it compiles a new
+            program.
 
     Returns:
         The deformed image, `(height, width)`, in the image's dtype; the image itself, exactly,
@@ -55,7 +55,8 @@ def augment(
     Raises:
         ValueError: if the image does not have two axes or is not finite, or a magnitude lies
             outside its limits.
-        TypeError: for no random key, what is not of real numbers, or a traced `elastic_scale`.
+        TypeError: if `key` is not a random key, a dtype is not a real number's, or
+            `elastic_scale` is traced.
 
     Sources: Simard, Steinkraus & Platt 2003, section 2, for the elastic deformation; Cireşan,
     Meier, Gambardella & Schmidhuber 2010, section 2, for the defaults.

@@ -38,7 +38,7 @@ class Dataset:
 def load(name: str, *, split: str | None = None, seed: int = 0) -> Dataset:
     """Loads a data set by name, from files whose digests are checked.
 
-    - `"digits"`: 1,797 images of 8×8, those that scikit-learn brings along.
+    - `"digits"`: 1,797 images of 8×8, which come with scikit-learn.
     - `"digits16"`: the same at 16×16, by Catmull-Rom cubic interpolation, the edge repeated
       beyond itself, clipped to 0 … 1. It keeps strokes as dark as they are, and is exact in
       float32.
@@ -46,9 +46,9 @@ def load(name: str, *, split: str | None = None, seed: int = 0) -> Dataset:
     - `"usps"`: 7,291 + 2,007 images of 16×16.
     - `"mnist"`: 60,000 + 10,000 images of 28×28.
 
-    Files come from the folder that the environment variable `LOGISTACK_DATA` names, where it is
-    set, and then from there alone. Otherwise Pooch downloads them from their publishers, says so,
-    and keeps them in its cache for `"logistack"`.
+    If the environment variable `LOGISTACK_DATA` is set, files come from the folder that it names,
+    and from nowhere else. Otherwise Pooch downloads them from their publishers, says so, and keeps
+    them in its cache for `"logistack"`.
 
     Args:
         name: one of the names above.
@@ -62,11 +62,11 @@ def load(name: str, *, split: str | None = None, seed: int = 0) -> Dataset:
         A `Dataset` of fresh arrays.
 
     Raises:
-        ValueError: for an unknown name or split, a negative seed, or a file that is not the one
-            its publisher made.
-        TypeError: for a seed that is not an integer.
+        ValueError: if the name or split is unknown, the seed is negative, or a file is not the one
+            that its publisher made.
+        TypeError: if the seed is not an integer.
         FileNotFoundError: if `LOGISTACK_DATA` is set and a file is not there.
-        ImportError: if scikit-learn or Pooch is needed and missing.
+        ModuleNotFoundError: if scikit-learn or Pooch is needed and not installed.
         OSError: if a file cannot be read, or not be downloaded.
 
     Sources: Alpaydin & Kaynak 1998 (digits); Tactile Srl, Brescia, 1994 (Semeion); Hastie,
@@ -157,9 +157,9 @@ def _files(*files: File) -> Read:
 def _digits() -> Samples:
     bundled = import_extra("sklearn.datasets", "data").load_digits()
     samples = bundled.data.astype(np.uint8), bundled.target.astype(np.int32)
-    wanted = "fe61bc84cd6a594d5ed1b937b7d8f8f791d4091d2a9df91fe5d6066156a4db6e"
+    expected = "fe61bc84cd6a594d5ed1b937b7d8f8f791d4091d2a9df91fe5d6066156a4db6e"
     require_digest(
-        "scikit-learn's digits, pixels as uint8, labels as int32", digest(samples), wanted
+        "scikit-learn's digits, pixels as uint8, labels as int32", digest(samples), expected
     )
     return samples
 

@@ -9,12 +9,13 @@ from typing import Any, NamedTuple, TypeAlias
 from numpy.typing import NDArray
 
 from logistack._checks import import_extra
+from logistack._files import local_path
 
 Arrays: TypeAlias = tuple[NDArray[Any], ...]
 
 
 class File(NamedTuple):
-    """A file, where it comes from, and how it is known to be the right one.
+    """A file, where it comes from, and how to tell that it is the right one.
 
     Attributes:
         path: where it lies in the folder that `LOGISTACK_DATA` names, and in the cache.
@@ -32,19 +33,19 @@ class File(NamedTuple):
 
 
 def obtain(file: File) -> Arrays:
-    """Reads a file that is right: from `LOGISTACK_DATA` if set, else from the cache.
+    """Reads a file whose digest is right: from `LOGISTACK_DATA` if set, else from the cache.
 
     A file that the cache does not hold, or holds damaged, is downloaded.
 
     Raises:
         FileNotFoundError: if `LOGISTACK_DATA` is set and the file is not there.
-        ValueError: if the file, or what the publisher sent, is not the one wanted.
-        ImportError: if Pooch is needed and missing.
+        ValueError: if the file, or what the publisher sent, has another digest.
+        ModuleNotFoundError: if Pooch is needed and not installed.
         OSError: if the file cannot be read, or not be downloaded.
     """
     folder = os.environ.get("LOGISTACK_DATA")
     if folder:
-        path = Path(folder, file.path)
+        path = local_path("LOGISTACK_DATA", folder) / file.path
         if not path.is_file():
             raise FileNotFoundError(
                 f"{path}: expected this file in the folder that LOGISTACK_DATA names, got none; "
@@ -53,6 +54,8 @@ def obtain(file: File) -> Arrays:
         return _read_checked(file, path)
     cache = Path(import_extra("pooch", "data").os_cache("logistack"))
     path = cache / file.path
+    if path.exists() and not path.is_file():
+        raise FileExistsError(f"{path}: expected a regular file or none, got something else")
     try:
         return _read_checked(file, path)
     except (FileNotFoundError, ValueError):
@@ -61,10 +64,10 @@ def obtain(file: File) -> Arrays:
     return _read_checked(file, path)
 
 
-def require_digest(name: object, found: str, wanted: str) -> None:
-    """Refuses a digest that is not the one wanted."""
-    if found != wanted:
-        raise ValueError(f"{name}: expected SHA-256 {wanted}, got {found}")
+def require_digest(name: object, found: str, expected: str) -> None:
+    """Raises ValueError for another digest than the one expected."""
+    if found != expected:
+        raise ValueError(f"{name}: expected SHA-256 {expected}, got {found}")
 
 
 def digest(arrays: Arrays) -> str:
@@ -76,9 +79,10 @@ def digest(arrays: Arrays) -> str:
 
 
 def _read_checked(file: File, path: Path) -> Arrays:
-    """The arrays of the file at `path`, which must have the digest wanted."""
+    """The arrays of the file at `path`, which must have its digest."""
     if not file.decoded:
-        require_digest(path, hashlib.sha256(path.read_bytes()).hexdigest(), file.sha256)
+        with path.open("rb") as content:
+            require_digest(path, hashlib.file_digest(content, "sha256").hexdigest(), file.sha256)
     arrays = file.read(path)
     if file.decoded:
         require_digest(f"{path}, decoded", digest(arrays), file.sha256)
@@ -106,7 +110,7 @@ def _download(file: File, cache: Path) -> None:
         source.fetch(file.path, downloader=fetch)
     except OSError as error:
         error.add_note(
-            f"To use a copy instead, save it as {file.path} in a folder, and have LOGISTACK_DATA "
-            "name that folder."
+            f"To use a copy instead, save it as {file.path} in a folder, and set LOGISTACK_DATA "
+            "to that folder."
         )
         raise

@@ -1,11 +1,15 @@
 """Readers of the files that data sets come in: IDX, and the text forms of USPS and Semeion."""
 
+import contextlib
 import gzip
+import io
 import math
 import os
+import stat
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, BinaryIO, TypeAlias, cast
 
 import numpy as np
 from jaxtyping import Float32, Int32, Shaped
@@ -14,6 +18,8 @@ from numpy.typing import NDArray
 PathLike: TypeAlias = str | os.PathLike[str]
 
 _IDX_DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+
+_EXCESS = 1 << 12  # of bytes too many so many are counted
 
 
 def read_idx(path: PathLike) -> Shaped[np.ndarray, "..."]:
@@ -30,8 +36,8 @@ def read_idx(path: PathLike) -> Shaped[np.ndarray, "..."]:
         (0x0B), int32 (0x0C), float32 (0x0D) or float64 (0x0E).
 
     Raises:
-        ValueError: if the file is empty, is not IDX, has an unknown dtype code, holds fewer or
-            more bytes than its header tells, or is a broken gzip stream.
+        ValueError: if the file is empty, not a regular one, not IDX, has an unknown dtype code,
+            holds fewer or more bytes than its header says, or is a broken gzip stream.
         OSError: if the file cannot be read.
 
     Source: LeCun, Cortes & Burges, The MNIST database of handwritten digits.
@@ -43,35 +49,42 @@ def read_idx(path: PathLike) -> Shaped[np.ndarray, "..."]:
     ...     read_idx(path)
     array([[ 7, -1]], dtype=int16)
     """
-    content = _read_content(path)
-    if len(content) < 4 or content[:2] != b"\0\0":
+    with _opened(path) as file:
+        start = file.read(4)
+        if not start:
+            raise ValueError(f"{path}: expected data, got an empty file")
+        if len(start) < 4 or start[:2] != b"\0\0":
+            raise ValueError(
+                f"{path}: expected an IDX file, two zero bytes, a dtype code and a rank, "
+                f"got a file that begins with {start!r}"
+            )
+        code, rank = start[2:]
+        if code not in _IDX_DTYPES:
+            known = ", ".join(f"0x{known:02X}" for known in _IDX_DTYPES)
+            raise ValueError(f"{path}: expected an IDX dtype code of {known}, got 0x{code:02X}")
+        sizes = file.read(4 * rank)
+        if len(sizes) < 4 * rank:
+            raise ValueError(
+                f"{path}: expected a header of {4 + 4 * rank} bytes for rank {rank}, "
+                f"got {4 + len(sizes)} bytes"
+            )
+        dtype = np.dtype(_IDX_DTYPES[code])
+        shape = tuple(int(size) for size in np.frombuffer(sizes, ">u4"))
+        # Python's integers do not overflow. What the header does not allow is read for the message.
+        expected = math.prod(shape) * dtype.itemsize
+        content = _read_at_most(file, expected)
+        excess = _read_at_most(file, _EXCESS)
+    found = len(content) + len(excess)
+    if found != expected:
         raise ValueError(
-            f"{path}: expected an IDX file, two zero bytes, a dtype code and a rank, "
-            f"got a file that begins with {content[:4]!r}"
-        )
-    code, rank = content[2:4]
-    if code not in _IDX_DTYPES:
-        known = ", ".join(f"0x{known:02X}" for known in _IDX_DTYPES)
-        raise ValueError(f"{path}: expected an IDX dtype code of {known}, got 0x{code:02X}")
-    start = 4 + 4 * rank
-    if len(content) < start:
-        raise ValueError(
-            f"{path}: expected a header of {start} bytes for rank {rank}, got {len(content)} bytes"
-        )
-    dtype = np.dtype(_IDX_DTYPES[code])
-    shape = tuple(int(size) for size in np.frombuffer(content[4:start], ">u4"))
-    # Python's integers do not overflow, and nothing is allocated before the sizes agree.
-    wanted, found = math.prod(shape) * dtype.itemsize, len(content) - start
-    if found != wanted:
-        raise ValueError(
-            f"{path}: expected {wanted} bytes after the header for shape {shape} of "
-            f"{dtype.name}, got {found}"
+            f"{path}: expected {expected} bytes after the header for shape {shape} of "
+            f"{dtype.name}, got {found}{' or more' if len(excess) == _EXCESS else ''}"
         )
     try:
-        array = np.frombuffer(content, dtype, offset=start).reshape(shape)
+        array = np.frombuffer(content, dtype).reshape(shape)
     except ValueError as error:  # more axes than NumPy has, or an empty array too wide for it
         raise ValueError(f"{path}: expected a shape that NumPy holds, got {shape}") from error
-    return array.astype(dtype.newbyteorder("="))
+    return array.astype(dtype.newbyteorder("="), copy=False)
 
 
 def read_usps(path: PathLike) -> tuple[Float32[np.ndarray, "n 256"], Int32[np.ndarray, " n"]]:
@@ -87,7 +100,7 @@ def read_usps(path: PathLike) -> tuple[Float32[np.ndarray, "n 256"], Int32[np.nd
     Raises:
         ValueError: naming the line, if one has other than 257 fields, a field is not a number, a
             label is not a whole number from 0 to 9, or a pixel lies outside −1 … 1; if the file
-            is empty or a broken gzip stream.
+            is empty, not a regular one, or a broken gzip stream.
         OSError: if the file cannot be read.
 
     Source: Hastie, Tibshirani & Friedman, The Elements of Statistical Learning, "ZIP code".
@@ -120,7 +133,7 @@ def read_semeion(path: PathLike) -> tuple[Float32[np.ndarray, "n 256"], Int32[np
     Raises:
         ValueError: naming the line, if one has other than 266 fields, a field is not a number, a
             pixel is not 0 or 1, or the last ten columns are not one 1 and nine 0; if the file is
-            empty or a broken gzip stream.
+            empty, not a regular one, or a broken gzip stream.
         OSError: if the file cannot be read.
 
     Source: Semeion Handwritten Digit, UCI Machine Learning Repository, Tactile Srl, Brescia.
@@ -141,41 +154,85 @@ def read_semeion(path: PathLike) -> tuple[Float32[np.ndarray, "n 256"], Int32[np
     return pixels.astype(np.float32), hot.argmax(axis=1).astype(np.int32)
 
 
-def _read_content(path: PathLike) -> bytes:
-    """The bytes of a file that is not empty, unpacked if they are a gzip stream."""
-    content = Path(path).read_bytes()
-    if content[:2] == b"\x1f\x8b":
+@contextlib.contextmanager
+def _opened(path: PathLike) -> Iterator[BinaryIO]:
+    """A regular file, unpacked if it is a gzip stream, to be read from its start to its end."""
+    require_regular(Path(path))
+    with open(path, "rb") as packed:
+        if packed.read(2) != b"\x1f\x8b":
+            packed.seek(0)
+            yield packed
+            return
+        packed.seek(0)
         try:
-            content = gzip.decompress(content)
-        except (OSError, EOFError, zlib.error) as error:
+            with gzip.GzipFile(fileobj=packed) as file:
+                yield cast(BinaryIO, file)
+        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
             raise ValueError(
                 f"{path}: expected a whole gzip stream, got a broken one: {error}"
             ) from error
-    if not content:
-        raise ValueError(f"{path}: expected data, got an empty file")
+
+
+def require_regular(path: Path) -> None:
+    """Refuses what is there and is neither a regular file nor a folder, before it is opened.
+
+    To open a FIFO is to wait for who writes to it, and a device may have no end.
+    """
+    mode = path.stat().st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise ValueError(f"{path}: expected a regular file, got a FIFO, a socket or a device")
+
+
+def _read_at_most(file: BinaryIO, size: int) -> bytearray:
+    """The next `size` bytes, or as many as there are; memory grows with what comes."""
+    content = bytearray()
+    while len(content) < size:
+        part = file.read(min(size - len(content), 1 << 18))
+        if not part:
+            break
+        content += part
     return content
 
 
 def _read_table(path: PathLike, columns: int) -> NDArray[np.float64]:
     """The numbers of a text file, one row a line, the same number of fields in each."""
     rows = []
-    for number, line in enumerate(_read_content(path).splitlines(), start=1):
-        fields = line.split()
-        if len(fields) != columns:
-            raise ValueError(
-                f"{path}, line {number}: expected {columns} numbers, got {len(fields)}"
-            )
-        try:
-            rows.append(np.fromiter(map(float, fields), np.float64, columns))
-        except ValueError as error:
-            raise ValueError(f"{path}, line {number}: expected numbers, {error}") from error
+    longest = 64 * columns  # no number is longer, so that no line needs more memory than its row
+    with _opened(path) as file:
+        text = io.TextIOWrapper(file, "ascii", errors="surrogateescape")
+        number = 0
+        while line := text.readline(longest + 1):
+            number += 1
+            if len(line) > longest:
+                raise ValueError(
+                    f"{path}, line {number}: expected {columns} numbers, got a line of more than "
+                    f"{longest} bytes"
+                )
+            fields = line.encode("ascii", "surrogateescape").split()
+            if len(fields) != columns:
+                raise ValueError(
+                    f"{path}, line {number}: expected {columns} numbers, got {len(fields)}"
+                )
+            rows.append(_numbers(f"{path}, line {number}", fields))
+    if not rows:
+        raise ValueError(f"{path}: expected data, got an empty file")
     return np.stack(rows)
 
 
-def _require(path: PathLike, values: Any, good: Any, wanted: str) -> None:
+def _numbers(where: str, fields: list[bytes]) -> NDArray[np.float64]:
+    for field in fields:
+        if b"_" in field:  # which Python takes for a digit separator
+            raise ValueError(f"{where}: expected numbers, got {field!r}")
+    try:
+        return np.fromiter(map(float, fields), np.float64, len(fields))
+    except ValueError as error:
+        raise ValueError(f"{where}: expected numbers, {error}") from error
+
+
+def _require(path: PathLike, values: Any, good: Any, expected: str) -> None:
     """Refuses values that are not `good`, naming the first line that holds one."""
     bad = ~np.broadcast_to(good, values.shape)
     if bad.any():
         row = int(bad.any(axis=1).argmax())
         found = values[row, bad[row]].tolist()
-        raise ValueError(f"{path}, line {row + 1}: expected {wanted}, got {found}")
+        raise ValueError(f"{path}, line {row + 1}: expected {expected}, got {found}")

@@ -1,7 +1,7 @@
 """Figures from arrays, in one style.
 
-Every function takes arrays and returns a `matplotlib.figure.Figure` that belongs to nobody: no
-window, no `pyplot`, no global state. `save` writes one to a file. Colors are those of Okabe and
+Every function takes arrays and returns a `matplotlib.figure.Figure`, without `pyplot`, windows or
+global state. `save` writes one to a file. Colors are those of Okabe and
 Ito, which color-blind readers tell apart; classes differ in marker and lines in dash as well.
 
 Matplotlib is imported when a figure is drawn: `pip install 'logistack[plots]'`.

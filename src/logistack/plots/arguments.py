@@ -1,4 +1,4 @@
-"""Checks of what is to be drawn."""
+"""Checks of the arguments of figures."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -29,7 +29,7 @@ class Samples(NamedTuple):
 
 
 def shaped(name: str, values: ArrayLike, *shape: int | str) -> np.ndarray:
-    """Returns `values` in NumPy, refusing another shape; equal words are equal lengths above 0."""
+    """Returns `values` as a NumPy array of this shape, in which equal words are equal lengths."""
     array = np.asarray(values)
     lengths: dict[int | str, int] = {size: size for size in shape if isinstance(size, int)}
     if array.ndim != len(shape) or not all(
@@ -50,12 +50,12 @@ def class_names(name: str, classes: Sequence[str] | None, count: int) -> list[st
 
 
 def require_samples(inputs: ArrayLike, labels: ArrayLike, features: int | str) -> Samples:
-    """Returns samples and their classes, refusing what are no finite rows with a label each.
+    """Returns samples and their classes, after checking that they are finite and labeled.
 
     Args:
         inputs: `(n, features)`.
         labels: `(n,)` of any dtype that has an order. Of 0 and 1, one stands for two classes too.
-        features: how many are wanted, or a word for any number.
+        features: the expected number of features, or a word for any number.
 
     Returns:
         The samples.

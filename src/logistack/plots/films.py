@@ -18,7 +18,7 @@ from logistack.plots import spaces
 from logistack.plots.arguments import Samples, require_samples
 from logistack.plots.style import GRID_COLOURS, class_color, class_marker
 
-UNITS = 10_000  # to a panel's side: a coordinate takes four digits, and nobody sees the rounding
+UNITS = 10_000  # per side of a panel: a coordinate takes four digits, and nobody sees the rounding
 BYTES = 2_000_000  # that a film should stay below
 NUMBER = 5  # bytes, with its comma
 PLAIN = {f"${letter}_{digit}$": letter + "₀₁₂"[digit] for letter in "xa" for digit in (1, 2)}
@@ -43,23 +43,23 @@ def film(
     opens there. Axes are fixed: those of a layer wider than two are the principal components of
     its last frame.
 
-    A sample takes 10 bytes a frame and layer, and so does a point of the grid's lines, of which
-    each has as many, from 9 to 81, as keep the file below about 2 MB.
+    The file takes 10 bytes per frame and layer for each sample and for each point of the grid's
+    lines. A line has 9 to 81 points, as many as keep the file below about 2 MB.
 
     Args:
         frames: parameters of one shape, from first to last.
         inputs: samples `(n, 2)`.
         labels: their classes `(n,)`, of any dtype.
-        path: where to; folders are made as needed.
+        path: the file to write; folders are created as needed.
         captions: a text for each frame, such as its epoch and loss; none if None.
-        title: what stands above.
-        layers: after how many layers each panel is, 0 being the input; all if None.
+        title: the heading of the page.
+        layers: the layers to show, 0 being the input; all if None.
         cells: squares along the grid's longer side.
         frames_per_second: how fast it plays.
 
     Raises:
-        ValueError: if a shape does not fit, there is no frame, or there is no such layer.
-        TypeError: if a frame is not a tuple of `Layer`, or a dtype does not fit.
+        ValueError: if a shape does not match, there is no frame, or a layer does not exist.
+        TypeError: if a frame is not a tuple of `Layer`, or a dtype is wrong.
         OSError: if the file cannot be written.
 
     >>> import jax, pathlib, tempfile

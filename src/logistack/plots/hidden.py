@@ -29,7 +29,7 @@ def hidden_space(
     layer: int,
     certificate: Proof | None = None,
 ) -> Figure:
-    """Draws samples as the units of one layer have them, and what is proved of them there.
+    """Draws samples as one layer represents them, and what is proved about them there.
 
     One unit is drawn as a strip, and two as they are. More are drawn in a plane: that of the first
     two principal components, or, with a separator, of its normal and the first principal component
@@ -40,15 +40,15 @@ def hidden_space(
         params: a tuple of `Layer`.
         inputs: samples `(n, in)`.
         labels: their classes `(n,)`, of any dtype.
-        layer: after how many layers; 0 is the input itself.
-        certificate: what was proved of this layer, as an entry of `logistack.untangle`.
+        layer: which layer; 0 is the input itself.
+        certificate: what was proved about this layer, as an entry of `logistack.untangle`.
 
     Returns:
         A figure with one panel.
 
     Raises:
-        ValueError: if a shape does not fit, or there is no such layer.
-        TypeError: if a dtype does not fit, or `certificate` is not one of two classes.
+        ValueError: if a shape does not match, or a layer does not exist.
+        TypeError: if a dtype is wrong, or `certificate` is not one of two classes.
 
     >>> import jax
     >>> from logistack.initialization import init_params
@@ -95,17 +95,17 @@ def warped_grid(
         params: a tuple of `Layer` that takes two features.
         inputs: samples `(n, 2)`.
         labels: their classes `(n,)`, of any dtype.
-        layers: after how many layers each panel is, 0 being the input; all if None.
-        certificates: what was proved of each space, the input first, as from `logistack.untangle`;
-            None for nothing.
+        layers: the layers to show, 0 being the input; all if None.
+        certificates: what was proved about each space, the input first, as from
+            `logistack.untangle`; None for nothing.
         cells: squares along the longer side.
 
     Returns:
         A figure with a panel for each layer, four in a row.
 
     Raises:
-        ValueError: if a shape does not fit, or there is no such layer.
-        TypeError: if a dtype does not fit, or a certificate is not one of two classes.
+        ValueError: if a shape does not match, or a layer does not exist.
+        TypeError: if a dtype is wrong, or a certificate is not one of two classes.
 
     >>> import jax
     >>> from logistack.initialization import init_params

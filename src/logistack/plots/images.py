@@ -13,7 +13,7 @@ from logistack.plots.style import DIVERGING, Figure, new_figure, styled
 
 @styled
 def image_grid(images: ArrayLike, captions: Sequence[str], *, columns: int = 10) -> Figure:
-    """Draws a page of images, each over its caption: misread digits, say.
+    """Draws a page of images, such as misread digits, each above its caption.
 
     Args:
         images: `(n, height, width)`; each one's largest value is drawn black.
@@ -24,7 +24,7 @@ def image_grid(images: ArrayLike, captions: Sequence[str], *, columns: int = 10)
         A figure with n panels.
 
     Raises:
-        ValueError: if a shape does not fit, or there is nothing to draw.
+        ValueError: if a shape does not match, or there is nothing to draw.
 
     >>> figure = image_grid(np.zeros((3, 16, 16)), ["4 → 9", "3 → 5", "7 → 1"])
     >>> figure.axes[0].get_xlabel()
@@ -48,10 +48,10 @@ def weight_images(weight: ArrayLike, image_shape: tuple[int, int], *, columns: i
         columns: how many in a row.
 
     Returns:
-        A figure with one panel a unit, and the scale.
+        A figure with one panel per unit, and the scale.
 
     Raises:
-        ValueError: if a shape does not fit.
+        ValueError: if a shape does not match.
 
     >>> figure = weight_images(np.ones((3, 256)), (16, 16))
     >>> len(figure.axes)

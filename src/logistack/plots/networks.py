@@ -25,8 +25,8 @@ def network(
 ) -> Figure:
     """Draws a small network with every weight, bias and activation.
 
-    Weights stand on their edges, solid and red-orange above 0, dashed and blue below; activations
-    stand in their units and biases under them.
+    Weights are written on their edges, which are solid and red-orange above 0, dashed and blue
+    below; activations are written in their units, and biases under them.
 
     Args:
         params: a weight `(out, in)` and a bias `(out,)` for each layer: a tuple of `Layer`.
@@ -36,7 +36,7 @@ def network(
         A figure, its height fitted to the widest layer.
 
     Raises:
-        ValueError: if a shape does not fit.
+        ValueError: if a shape does not match.
 
     >>> params = [(np.array([[1.0, -2.0]]), np.array([1.0]))]
     >>> texts = network(params, [np.array([1.0, -1.0]), np.array([0.98])]).axes[0].texts
@@ -109,13 +109,13 @@ def prediction(
         outputs: y, `(classes,)`.
         target: ŷ, `(classes,)`.
         loss: C of this sample, in nats.
-        classes: what the outputs stand for; 0, 1, … if None.
+        classes: the names of the outputs; 0, 1, … if None.
 
     Returns:
         A figure with two panels.
 
     Raises:
-        ValueError: if a shape does not fit.
+        ValueError: if a shape does not match.
 
     >>> figure = prediction(np.eye(16), np.full(10, 0.1), np.eye(10)[3], 2.3026)
     >>> figure.axes[1].get_title()

@@ -44,16 +44,16 @@ class Plane(NamedTuple):
 
 @styled
 def planes(*panels: Plane) -> Figure:
-    """Draws labeled points of a plane, the lines that units cut it with, and decision regions.
+    """Draws labeled points of a plane, the lines of units, and decision regions.
 
     Args:
-        *panels: one `Plane` each, side by side: inputs and new features, say.
+        *panels: a `Plane` for each panel, such as inputs and new features, side by side.
 
     Returns:
         A figure with one panel each.
 
     Raises:
-        ValueError: if there is no panel, or a shape does not fit.
+        ValueError: if there is no panel, or a shape does not match.
 
     >>> xor = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
     >>> unit = np.ones((1, 2)), np.array([-0.5])

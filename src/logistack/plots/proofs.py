@@ -22,7 +22,7 @@ class Hyperplane(NamedTuple):
 
 
 def require_proof(name: str, certificate: Any, features: int | None = None) -> None:
-    """Refuses what is no certificate of two classes, in so many dimensions if that is said."""
+    """Raises unless this is a certificate of two classes, in `features` dimensions if given."""
     if not isinstance(certificate, Separator | CommonPoint):
         many = isinstance(certificate, ClassCertificates)
         raise TypeError(

@@ -31,25 +31,25 @@ def decision_regions(
     axis_labels: tuple[str, str] = ("$x_1$", "$x_2$"),
     resolution: int = 300,
 ) -> Figure:
-    """Draws the regions that a network parts the plane into, and the samples on them.
+    """Draws the regions of the plane that a network assigns to each class, and the samples.
 
-    A network of one output gives a point to the second class where σ(z) > ½, and is shaded by
-    σ(z); one of several gives it to the class of its largest output.
+    A network of one output assigns a point to the second class where σ(z) > ½, and its panel is
+    shaded by σ(z). A network of several assigns it to the class of its largest output.
 
     Args:
         params: a tuple of `Layer` that takes two features.
         inputs: samples `(n, 2)`.
         labels: their classes `(n,)`: at most two of any dtype for a network of one output, else
-            integers that count the outputs from 0.
-        axis_labels: what the two axes show.
-        resolution: how many points a side the network is asked at.
+            integers, the index of an output.
+        axis_labels: the labels of the two axes.
+        resolution: how many points per side the network is evaluated at.
 
     Returns:
         A figure with one panel.
 
     Raises:
-        ValueError: if a shape or a label does not fit.
-        TypeError: if `params` is not a tuple of `Layer`, or a dtype does not fit.
+        ValueError: if a shape or a label does not match the network.
+        TypeError: if `params` is not a tuple of `Layer`, or a dtype is wrong.
 
     >>> import jax
     >>> from logistack.initialization import init_params

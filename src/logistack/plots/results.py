@@ -1,4 +1,4 @@
-"""What came of training: its curves, and which classes were taken for which."""
+"""Results of training: curves, and which classes were predicted as which."""
 
 from collections.abc import Collection, Mapping, Sequence
 
@@ -28,10 +28,10 @@ def training_curves(
         log: the quantities with a logarithmic axis.
 
     Returns:
-        A figure with one panel a quantity, side by side.
+        A figure with one panel per quantity, side by side.
 
     Raises:
-        ValueError: if there is nothing to draw, or a shape does not fit.
+        ValueError: if there is nothing to draw, or a shape does not match.
 
     >>> figure = training_curves({"loss": {"SGD": np.array([2.0, 1.0, 0.5])}}, log=["loss"])
     >>> figure.axes[0].get_ylabel(), figure.axes[0].get_xlabel()
@@ -86,7 +86,7 @@ def confusion_matrix(counts: ArrayLike, *, classes: Sequence[str] | None = None)
         A figure with one panel.
 
     Raises:
-        ValueError: if a shape does not fit.
+        ValueError: if a shape does not match.
 
     >>> len(confusion_matrix(np.array([[9, 1], [0, 5]])).axes[0].texts)
     4

@@ -39,7 +39,7 @@ class Frame(NamedTuple):
 
 
 def require_network(params: Params, features: int | None = None, *, name: str = "params") -> Params:
-    """Returns finite parameters, refusing a network that does not take so many features."""
+    """Returns the parameters, after checking that they are finite and take so many features."""
     params = require_params(params, name=name)
     for index, layer in enumerate(params):
         for part, array in layer._asdict().items():

@@ -49,15 +49,15 @@ P = ParamSpec("P")
 
 
 def save(figure: Figure, path: str | os.PathLike[str], *, dpi: int = 150) -> None:
-    """Writes a figure to a file, whole or not at all.
+    """Writes a figure to a file; an interrupted write leaves the old file.
 
     Args:
         figure: what a function of this package returned.
-        path: where to; its ending names the format (png, pdf, svg). Folders are made as needed.
-        dpi: pixels an inch.
+        path: the file; its extension is the format (png, pdf, svg). Folders are created as needed.
+        dpi: pixels per inch.
 
     Raises:
-        ValueError: if `path` ends in no format that Matplotlib writes.
+        ValueError: if Matplotlib does not write files with the extension of `path`.
         OSError: if the file cannot be written.
 
     >>> import pathlib, tempfile
@@ -71,7 +71,7 @@ def save(figure: Figure, path: str | os.PathLike[str], *, dpi: int = 150) -> Non
     formats = figure.canvas.get_supported_filetypes()
     ending = path.suffix[1:]
     if ending not in formats:
-        raise ValueError(f"path: expected an ending of {sorted(formats)}, got {path.name!r}")
+        raise ValueError(f"path: expected an extension of {sorted(formats)}, got {path.name!r}")
     content = io.BytesIO()
     with house_style():
         figure.savefig(content, format=ending, dpi=dpi)

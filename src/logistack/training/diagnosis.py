@@ -13,9 +13,9 @@ def diagnose(history: History) -> list[str]:
         history: that of one run, or with a leading axis that of several.
 
     Returns:
-        One string a finding, the gravest first, epochs and layers counted from 1; none if nothing
-        stands out. Of several runs, each string says how many it holds for, and shows it for the
-        first of them.
+        One string a finding, the most serious first, epochs and layers counted from 1; none if
+        nothing stands out. Of several runs, each string says how many it holds for, and shows it
+        for the first of them.
 
     Raises:
         ValueError: if no epoch has run.
@@ -50,13 +50,14 @@ def diagnose(history: History) -> list[str]:
     return together
 
 
-# The gravest first.
+# The most serious first.
 _KINDS = (
     "diverged",
     "stuck",
     "saturated",
     "vanishing",
     "bursts",
+    "unmeasured",
     "rising",
     "overfit",
     "slow",
@@ -119,13 +120,21 @@ def _findings(history: History) -> dict[str, str]:
             f"The gradient's norm was {norms.max():.2g} in epoch {int(norms.argmax()) + 1}, where "
             f"{usual:.2g} is usual. Try optax.clip_by_global_norm before the optimizer."
         )
-    if loss[-1] > 1.1 * loss[lowest]:
+    # A rise that is nothing beside what has been learned is the noise of the last digits.
+    if loss[-1] > 1.1 * loss[lowest] and loss[-1] - loss[lowest] > 1e-4 * loss[0]:
         found["rising"] = (
             f"The training loss was {loss[lowest]:.4g} in epoch {lowest + 1} and is "
             f"{loss[-1]:.4g} now. Try a smaller learning rate, or one that falls."
         )
-    if history.validation_loss is not None and not idle:
-        validation = history.validation_loss
+    validation = history.validation_loss
+    if validation is not None and not np.isfinite(validation).all():
+        at = int(np.argmin(np.isfinite(validation)))
+        found["unmeasured"] = (
+            f"The validation loss is not finite after epoch {at + 1}, and an epoch without one is "
+            "never the best. Look for values that are not finite, or very large, among the "
+            "validation samples."
+        )
+    elif validation is not None and not idle:
         best = int(validation.argmin())
         if validation[-1] > 1.1 * validation[best] and loss[-1] < loss[best]:
             found["overfit"] = (

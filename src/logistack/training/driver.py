@@ -20,7 +20,7 @@ from jaxtyping import ArrayLike, Int, PRNGKeyArray, Real
 
 from logistack import _checks, _static, checkpoint
 from logistack.layers import Params
-from logistack.training.fit import Validation, as_given, prepare, warn_if_diverged
+from logistack.training.fit import Validation, as_given, prepare, warn_of
 from logistack.training.measures import History, no_history
 from logistack.training.progress import Callback, Progress, StopTraining
 from logistack.training.recipe import Optimizer, Options, spells_out
@@ -28,7 +28,7 @@ from logistack.training.run import FitResult, Run, compiled_advance, compiled_be
 from logistack.training.source import Source, StreamError
 from logistack.training.state import TrainState
 
-Advance: TypeAlias = Callable[[TrainState, int], tuple[FitResult, int]]
+Advance: TypeAlias = Callable[[TrainState, int], tuple[FitResult, Any, int]]
 
 
 class Interrupted(KeyboardInterrupt):
@@ -124,13 +124,13 @@ def fit_with_callbacks(
     assert run.train is not None
     samples = run.train.inputs.shape[0]
 
-    def advance_by(state: TrainState, chunk: int) -> tuple[FitResult, int]:
+    def advance_by(state: TrainState, chunk: int) -> tuple[FitResult, Any, int]:
         if not chunk:
-            return result_of(state, no_history(state), run.recipe), 0
+            return result_of(state, no_history(state), run.recipe), [], 0
         now = run._replace(state=state)
-        result = compiled_advance(now, chunk, epochs=min(every, epochs))
-        warn_if_diverged(now, result, chunk, stacklevel=4)
-        return result, samples * (int(result.state.epoch) - int(state.epoch))
+        result, ran = compiled_advance(now, chunk, epochs=min(every, epochs))
+        warn_of(now, result, chunk, stacklevel=4)
+        return result, ran, samples * (int(result.state.epoch) - int(state.epoch))
 
     result = drive(
         advance_by,
@@ -157,8 +157,8 @@ def drive(
 ) -> FitResult:
     """Calls `advance_by` chunk by chunk, from `run` or its checkpoint, until all epochs have run.
 
-    `advance_by(state, epochs)` gives the chunk's result and how many samples it took; it is called
-    for no epochs where all have run before.
+    `advance_by(state, epochs)` gives the chunk's result, which of its epochs ran, and how many
+    samples it took; it is called for no epochs where all have run before.
     """
     epochs = _checks.require_count("epochs", epochs, low=0)
     every = _checks.require_count("every", every, low=1)
@@ -179,13 +179,13 @@ def drive(
             start = time.perf_counter()
             problem: Exception | None = None
             try:
-                result, samples = advance_by(state, chunk)
+                result, ran, samples = advance_by(state, chunk)
             except StreamError as error:
-                result, samples, problem = error.result, 0, error
+                result, ran, samples, problem = error.result, [], 0, error
             state = jax.block_until_ready(result).state
             seconds = time.perf_counter() - start
             now = _epoch_of(state)
-            rows = _rows_that_ran(result.history, state.epoch.ndim)
+            rows = _rows_that_ran(result.history, ran, state.epoch.ndim)
             history = _joined(history, rows, state.epoch.ndim)
             stopped = now >= first + epochs or now < before + chunk
             if problem is None and rows.loss.size:
@@ -240,13 +240,10 @@ def _joined(before: History, rows: History, axis: int) -> History:
     return jax.tree.map(lambda *parts: np.concatenate(parts, axis), before, rows)
 
 
-def _rows_that_ran(history: History, axis: int) -> History:
+def _rows_that_ran(history: History, ran: Any, axis: int) -> History:
     """The rows of the epochs that ran, for any member."""
-    history = jax.tree.map(np.asarray, history)
-    # An epoch that did run has an accuracy, even one whose loss is not a number.
-    ran = ~np.isnan(history.accuracy)
-    ran = np.flatnonzero(ran.any(tuple(range(axis))))
-    return jax.tree.map(lambda rows: rows.take(ran, axis), history)
+    rows = np.flatnonzero(np.any(ran, tuple(range(axis))))
+    return jax.tree.map(lambda values: np.asarray(values).take(rows, axis), history)
 
 
 def _told(run: Run) -> dict[str, Any]:

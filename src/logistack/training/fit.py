@@ -6,11 +6,13 @@ from typing import Any, TypeAlias, Unpack
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import ArrayLike, Int, PRNGKeyArray, Real
 
 from logistack import _checks
 from logistack.layers import Params, require_params, split_like
 from logistack.training.joining import joined_for
+from logistack.training.measures import History
 from logistack.training.recipe import (
     Loss,
     Optimizer,
@@ -106,6 +108,9 @@ def fit(  # noqa: D417 (they come in two parts)
             with K classes; validation has targets as they are.
         ema_decay: β, from 0 to below 1, of a moving average of the parameters, m ← β m +
             (1 − β) θ, which is then what is validated and returned.
+        eval_params: a function of the optimizer's state and the parameters that returns those to
+            validate and return in their place, such as
+            `optax.contrib.schedule_free_eval_params`; without effect beside `ema_decay`.
         hyperparams: numbers for `optimizer`, by name. Floats and arrays may be traced, so that
             changing one compiles nothing and `vmap` trains a member for each; Python integers,
             such as a memory size, stay what they are, and another one is another program.
@@ -161,15 +166,28 @@ def fit(  # noqa: D417 (they come in two parts)
         validation=validation,
         options=options,
     )
-    if run.recipe.traced:
-        # A function that captured a traced value, a rate under vmap say, lives in that trace.
-        run = begin(run)
-        result = advance(run, epochs, epochs=epochs)
-    else:
-        run = compiled_begin(run)
-        result = compiled_advance(run, epochs, epochs=epochs)
-    warn_if_diverged(run, result, epochs)
+    # A function that captured a traced value, a rate under vmap say, lives in that trace.
+    alive = run.recipe.traced
+    run = (begin if alive else compiled_begin)(run)
+    # JAX would take the NaN of an epoch that did not run for one that it is asked to find.
+    mark = not jax.config.values["jax_debug_nans"]
+    result, ran = (advance if alive else compiled_advance)(run, epochs, epochs=epochs, mark=mark)
+    if not mark and not isinstance(ran, jax.core.Tracer):
+        result = result._replace(history=_marked(result.history, np.asarray(ran)))
+    warn_of(run, result, epochs)
     return as_given(params, result)
+
+
+def _marked(history: History, ran: np.ndarray) -> History:
+    """The history with NaN in the rows of epochs that did not run, by NumPy."""
+
+    def rows(values: Any) -> Any:
+        values = np.array(values)
+        values[~ran] = np.nan
+        with jax.debug_nans(False):
+            return jnp.asarray(values)
+
+    return jax.tree.map(rows, history)
 
 
 def prepare(
@@ -248,13 +266,22 @@ def as_given(params: Params | TrainState, result: FitResult) -> FitResult:
     return result._replace(params=split_like(result.params, params))
 
 
-def warn_if_diverged(run: Run, result: FitResult, epochs: int, stacklevel: int = 3) -> None:
-    """Warns, outside of a trace, where the loss or the parameters stopped being finite."""
+def warn_of(run: Run, result: FitResult, epochs: int, stacklevel: int = 3) -> None:
+    """Warns, outside of a trace, where the loss, the parameters or all validation is not finite."""
     values = (run, result.state, result.history.loss)
     if any(isinstance(value, jax.core.Tracer) for value in jax.tree.leaves(values)):
         return
     last = int(result.state.epoch)
     done = last - int(run.state.epoch)
+    validation: Any = result.history.validation_loss
+    if run.held is not None and done and not np.isfinite(validation).any():
+        warnings.warn(
+            "the validation loss was not finite after any epoch, so that none is the best: the "
+            "parameters are those before. Look for values that are not finite, or very large, "
+            "among the validation samples.",
+            RuntimeWarning,
+            stacklevel=stacklevel,
+        )
     if done == epochs or not goes_on(result.state, run.recipe):
         return
     warnings.warn(

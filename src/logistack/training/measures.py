@@ -80,7 +80,8 @@ class Whole(NamedTuple):
 class History(NamedTuple):
     """One row an epoch. Each batch is measured before its own update.
 
-    An epoch that did not run, because the run had stopped, has a row of NaN. With a leading axis
+    An epoch that did not run, because the run had stopped, has a row of NaN (of 0 within a trace
+    where JAX is asked to find NaN, by `jax_debug_nans`). With a leading axis
     everywhere it is the history of as many members.
 
     Attributes:
@@ -142,24 +143,26 @@ def measure(
 
 
 def weigh(
-    weights: Array | None, targets: Array, recipe: Recipe, outputs: int
+    weights: Array | None, targets: Array, recipe: Recipe, params: Params
 ) -> Float[Array, " n"] | None:
     """The samples' weights times those of their classes; None if all are 1."""
     factors = recipe.class_weight
     if factors is None:
         return weights
+    outputs = params[-1].weight.shape[-2]
+    dtype = _checks.float32_or_wider(params[0].weight.dtype)
     classes = metrics.target_class(targets)
     if isinstance(factors, Static):  # "balanced"
-        factors = balanced(classes, weights, metrics.class_count(outputs))
+        own = jnp.ones(classes.shape, dtype) if weights is None else weights
+        factors = balanced(classes, own, metrics.class_count(outputs))
     own = factors[classes]
     return own if weights is None else weights * own
 
 
 def balanced(
-    classes: Int[Array, " n"], weights: Array | None, count: int
+    classes: Int[Array, " n"], own: Float[Array, " n"], count: int
 ) -> Float[Array, " classes"]:
     """Factors that give every class the same weight, and all together the weight they have."""
-    own = jnp.ones(classes.shape) if weights is None else weights
     totals = jnp.zeros(count, own.dtype).at[classes].add(own)
     present = totals > 0
     share = own.sum() / present.sum().astype(own.dtype)

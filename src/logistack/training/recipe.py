@@ -27,6 +27,7 @@ from logistack.training.dropout import Rates, Share
 
 Loss: TypeAlias = Callable[[Array, Array], Array]
 Augment: TypeAlias = Callable[[PRNGKeyArray, Array], Array]
+EvalParams: TypeAlias = Callable[[Any, Params], Params]
 Optimizer: TypeAlias = optax.GradientTransformation | Callable[..., optax.GradientTransformation]
 
 jax.tree_util.register_static(Static)  # a pytree without leaves
@@ -54,6 +55,7 @@ class Options(StepOptions, total=False):
 
     patience: int | Int[Array, ""] | None
     min_delta: float | Float[Array, ""]
+    eval_params: EvalParams | None
     hyperparams: Mapping[str, Real[ArrayLike, "..."]] | None
 
 
@@ -63,7 +65,12 @@ def _read_function(name: str, value: Any, _: Params | None) -> Static[Any]:
     return Static(value)
 
 
-def _read_augment(name: str, value: Any, params: Params | None) -> Static[Any] | None:
+def _read_loss(name: str, value: Any, params: Params | None) -> Static[Any]:
+    require_loss(value)
+    return _read_function(name, value, params)
+
+
+def _read_function_or_none(name: str, value: Any, params: Params | None) -> Static[Any] | None:
     return None if value is None else _read_function(name, value, params)
 
 
@@ -169,7 +176,6 @@ def _word(public: Any, read: Callable[[str, Any, Params | None], Any], stored: A
 # None stands for the default.
 _OF_PROBABILITIES = (
     None,
-    losses.cross_entropy,
     losses.sigmoid_cross_entropy,
     losses.softmax_cross_entropy,
 )
@@ -191,18 +197,19 @@ class Recipe:
 
     optimizer: Static[Optimizer] = dataclasses.field(metadata={"static": True})
     batch_size: int | None = dataclasses.field(default=None, metadata={"static": True})
-    loss: Static[Loss] = _word(losses.sigmoid_cross_entropy, _read_function, _SIGMOID)
+    loss: Static[Loss] = _word(losses.sigmoid_cross_entropy, _read_loss, _SIGMOID)
     reduction: str = _word("sum", _read_reduction, "sum")
     class_weight: Any = _option(None, _read_class_weight, None)
     dropout: tuple[Any, ...] = _option(0.0, _read_rates, (None, None))
     label_smoothing: Any = _option(0.0, _read_share, None)
     ema_decay: Any = _option(0.0, _read_share, None)
     coordinates: str = _word("plain", _read_coordinates, "plain")
-    augment: Static[Augment] | None = _word(None, _read_augment, None)
+    augment: Static[Augment] | None = _word(None, _read_function_or_none, None)
     compute_dtype: Any = _word(None, _read_compute_dtype, None)
     remat: bool = _word(False, _read_flag, False)
     patience: Any = _option(None, _read_patience, None)
     min_delta: Any = _option(0.0, _read_min_delta, 0.0)
+    eval_params: Static[EvalParams] | None = _word(None, _read_function_or_none, None)
     hyperparams: dict[str, Any] | None = _option(None, _read_hyperparams, None)
 
     @classmethod
@@ -218,9 +225,8 @@ class Recipe:
     @property
     def traced(self) -> bool:
         """Whether a function captured a value of a trace, and so lives in that trace alone."""
-        return any(
-            word is not None and word.traced for word in (self.optimizer, self.loss, self.augment)
-        )
+        words = (self.optimizer, self.loss, self.augment, self.eval_params)
+        return any(word is not None and word.traced for word in words)
 
     def build(self) -> optax.GradientTransformation:
         """The optimizer, made of its hyperparameters where they are given."""
@@ -273,6 +279,17 @@ def _given_what_it_takes(
                 extra = {name: extra[name] for name in extra.keys() - set(refused)}
 
     return optax.GradientTransformationExtraArgs(optimizer.init, update)
+
+
+def require_loss(loss: Any) -> None:
+    """Raises TypeError or ValueError for what is not a function of logits and target."""
+    if not callable(loss):
+        raise TypeError(f"loss: expected a function of logits and target, got {loss!r}")
+    if loss is losses.cross_entropy:
+        raise ValueError(
+            "loss: expected a function of logits, such as losses.sigmoid_cross_entropy or "
+            "losses.softmax_cross_entropy, got cross_entropy, which takes probabilities"
+        )
 
 
 def read_recipe(
@@ -374,6 +391,7 @@ def check_samples(
 ) -> tuple[Array | np.ndarray, Array | np.ndarray]:
     """`read_samples` that leaves arrays where they are, and in the dtype that they have."""
     inputs = _checks.require_numbers(f"{of}inputs", inputs)
+    given = getattr(targets, "dtype", None)
     targets = _checks.require_numbers(f"{of}targets", targets)
     features, outputs = params[0].weight.shape[-1], params[-1].weight.shape[-2]
     if inputs.ndim != 2 or inputs.shape[1] != features:
@@ -394,7 +412,8 @@ def check_samples(
         return inputs, targets
     if not jnp.issubdtype(targets.dtype, jnp.integer):
         raise TypeError(
-            f"{of}targets: expected integer classes for one axis, got dtype {targets.dtype}"
+            f"{of}targets: expected integer classes for one axis, got dtype "
+            f"{given or targets.dtype}"
         )
     _checks.require_range(
         f"{of}targets", targets, 0, metrics.class_count(outputs) - 1, "integer classes"

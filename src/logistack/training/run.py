@@ -4,6 +4,7 @@ The loop over epochs stands outside. Members, where a caller vmaps, stand inside
 the branch that skips an epoch a branch, so that what all members have done with costs nothing.
 """
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, UInt32
 
 from logistack import _checks, _static, metrics
+from logistack.coordinates import fold, unfold
 from logistack.layers import Params
 from logistack.training.measures import (
     BatchSums,
@@ -162,19 +164,22 @@ def _continued(state: TrainState, recipe: Recipe) -> TrainState:
     )
 
 
-def advance(run: Run, limit: int | Int[Array, ""], *, epochs: int) -> FitResult:
-    """Advances a run that has begun by `limit` epochs.
+def advance(
+    run: Run, limit: int | Int[Array, ""], *, epochs: int, mark: bool = False
+) -> tuple[FitResult, Bool[Array, " epochs"]]:
+    """Advances a run that has begun by `limit` epochs; says of each whether it ran.
 
     Args:
         run: from `begin`, or with the state that came back.
         limit: how many epochs to run; it may be traced.
         epochs: how many rows the history has, at least `limit`: a compiled program is of one such
-            number. Rows of epochs that did not run are NaN.
+            number.
+        mark: whether the rows of epochs that did not run are NaN rather than 0.
     """
     recipe, samples = run.recipe, run.train
     assert samples is not None
     outputs = run.state.params[-1].weight.shape[-2]
-    weights = weigh(samples.weights, samples.targets, recipe, outputs)
+    weights = weigh(samples.weights, samples.targets, recipe, run.state.params)
     samples = samples._replace(weights=weights)
     if recipe.batch_size == samples.inputs.shape[0]:
         samples = those_that_count(samples)
@@ -186,35 +191,41 @@ def advance(run: Run, limit: int | Int[Array, ""], *, epochs: int) -> FitResult:
     if recipe.traced:  # what a derivative is taken with respect to must be an argument
         epoch, captured = jax.closure_convert(epoch, run.state, jnp.ones((), bool), run)
     epoch = _passing_on_what_was_kept(epoch)
+    per_member = functools.partial(_as_own_as, _of_member(run))
 
     def one(
         carry: tuple[TrainState, Bool[Array, ""]], place: Int[Array, ""]
     ) -> tuple[tuple[TrainState, Bool[Array, ""]], tuple[Bool[Array, ""], Seen]]:
         state, going = carry
         runs = going & (place < limit)
-        state, ends, seen = jax.lax.cond(anyone(runs), epoch, rest, state, runs, run, *captured)
+        state, ends, seen = jax.lax.cond(
+            anyone(runs), whole_epoch, rest, state, runs, run, *captured
+        )
         return (state, ends.going), (runs, seen)
 
+    def whole_epoch(*args: Any) -> tuple[TrainState, Ends, Seen]:
+        return per_member(epoch(*args))
+
     def rest(state: TrainState, runs: Array, *_: Any) -> tuple[TrainState, Ends, Seen]:
-        return (
-            state,
-            Ends(runs, runs),
-            jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), unseen),
-        )
+        seen = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), unseen)
+        return per_member((state, Ends(runs, runs), seen))
 
     *_, unseen = jax.eval_shape(epoch, run.state, jnp.ones((), bool), run, *captured)
     # XLA takes a loop of one turn apart and rounds otherwise in what it makes of it: n epochs at
     # once and one at a time would differ. A second turn, which runs nothing, keeps it a loop.
     places = jnp.arange(max(2, epochs))
-    (state, _), (ran, each) = jax.lax.scan(one, (run.state, goes_on(run.state, recipe)), places)
+    start = per_member((run.state, goes_on(run.state, recipe)))
+    (state, _), (ran, each) = jax.lax.scan(one, start, places)
 
     def row(ran: Array, seen: Seen) -> History:
         own = summarize(seen, whole, recipe, classes=samples.targets.ndim == 1)
-        return jax.tree.map(lambda value: jnp.where(ran, value, jnp.nan), own)
+        absent = jnp.nan if mark else 0.0
+        return jax.tree.map(lambda value: jnp.where(ran, value, absent), own)
 
     # XLA divides by a constant otherwise than by a variable.
     history = jax.vmap(row)(*jax.lax.optimization_barrier((ran, each)))
-    return result_of(state, jax.tree.map(lambda rows: rows[:epochs], history), recipe)
+    history = jax.tree.map(lambda rows: rows[:epochs], history)
+    return result_of(state, history, recipe), ran[:epochs]
 
 
 def whole_of(samples: Samples, held: Samples | None, recipe: Recipe, outputs: int) -> Whole:
@@ -232,7 +243,22 @@ def weight_of(held: Samples | None, dtype: Any) -> Any:
 
 # A run that begins and one that goes on are advanced by the same program.
 compiled_begin = jax.jit(begin)
-compiled_advance = jax.jit(advance, static_argnames="epochs")
+compiled_advance = jax.jit(advance, static_argnames=("epochs", "mark"))
+
+
+def _of_member(run: Run) -> Bool[Array, ""]:
+    """A value that is a member's own, or differs from device to device, where anything of it is."""
+    firsts = []
+    for leaf in jax.tree.leaves(run):
+        if isinstance(leaf, jax.Array):
+            is_key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+            firsts.append((jax.random.key_data(leaf) if is_key else leaf).ravel()[:1])
+    return jnp.stack([first == first for first in firsts]).any()
+
+
+def _as_own_as(flag: Bool[Array, ""], tree: Any) -> Any:
+    """The same values, as much a member's own as `flag` is: branches and loops want one kind."""
+    return jax.tree.map(lambda leaf: jnp.where(flag, leaf, leaf), tree)
 
 
 @jax.custom_batching.custom_vmap
@@ -357,7 +383,7 @@ def validate(
     blocks = math.ceil(samples / BLOCK)
     size = math.ceil(samples / blocks)
 
-    def add(sums: tuple[Array, Array], start: Array) -> tuple[tuple[Array, Array], None]:
+    def block_of(_: None, start: Array) -> tuple[None, tuple[Array, Array]]:
         first = jnp.minimum(start, samples - size)
         block = jax.tree.map(lambda part: jax.lax.dynamic_slice_in_dim(part, first, size), held)
         if blocks * size > samples:
@@ -369,14 +395,10 @@ def validate(
             params, inputs, targets, recipe.loss, product=product_in(recipe.compute_dtype)
         )
         correct = metrics.predicted_class(logits) == metrics.target_class(targets)
-        loss, right = sums
-        return (
-            loss + total(each, weights),
-            right + total(correct.astype(each.dtype), weights),
-        ), None
+        return None, (total(each, weights), total(correct.astype(each.dtype), weights))
 
-    zero = jnp.zeros((), _checks.float32_or_wider(params[0].weight.dtype))
-    return jax.lax.scan(add, (zero, zero), size * jnp.arange(blocks))[0]
+    sums: tuple[Array, Array] = jax.lax.scan(block_of, None, size * jnp.arange(blocks))[1]
+    return sums[0].sum(), sums[1].sum()
 
 
 def _better(state: TrainState, params: Params, value: Array, recipe: Recipe) -> Best:
@@ -395,9 +417,14 @@ def goes_on(state: TrainState, recipe: Recipe) -> Bool[Array, ""]:
 
 
 def result_params(state: TrainState, recipe: Recipe) -> Params:
-    """The parameters, or their moving average."""
-    decay = recipe.ema_decay
-    return state.params if decay is None else averaged_params(state, decay)
+    """The parameters, those the optimizer evaluates at, or a moving average."""
+    if recipe.ema_decay is not None:
+        return averaged_params(state, recipe.ema_decay)
+    if recipe.eval_params is None:
+        return state.params
+    if recipe.coordinates == "plain":
+        return recipe.eval_params(state.opt_state, state.params)
+    return fold(recipe.eval_params(state.opt_state, unfold(state.params)))
 
 
 def result_of(state: TrainState, history: History, recipe: Recipe) -> FitResult:

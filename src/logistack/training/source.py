@@ -105,7 +105,9 @@ class Source:
         samples = inputs.shape[0]
         weights = None
         if len(batch) == 3:
-            weights = np.asarray(_checks.require_weights(f"{name}, weights", batch[2], samples))
+            weights = np.asarray(
+                _checks.require_weights(f"{name}, weights", batch[2], samples, some=False)
+            )
         parts = {"inputs": inputs, "targets": targets}
         if self._first is None:
             self._first = {part: (array.shape, str(array.dtype)) for part, array in parts.items()}

@@ -59,7 +59,11 @@ def averaged_params(state: TrainState, decay: Any) -> Params:
     Source: Kingma & Ba 2015, section 3, for the correction.
     """
     average: optax.EmaState = state.average
-    corrected = optax.tree.bias_correction(average.ema, decay, jnp.maximum(average.count, 1))
+    wide = jax.tree.leaves(average.ema)[0].dtype
+    count = jnp.maximum(average.count, 1).astype(wide)
+    # 1 − βⁿ, of which nothing cancels where β is almost 1.
+    total = -jnp.expm1(count * jnp.log1p(jnp.asarray(decay, wide) - 1))
+    corrected = jax.tree.map(lambda mean: mean / total, average.ema)
     return jax.tree.map(
         lambda mean, now: jnp.where(average.count > 0, mean.astype(now.dtype), now),
         corrected,

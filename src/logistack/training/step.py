@@ -34,6 +34,7 @@ from logistack.training.recipe import (
     read_recipe,
     read_samples,
     require_factors,
+    require_loss,
     require_optimizer,
     spells_out,
 )
@@ -138,7 +139,7 @@ def make_step(optimizer: optax.GradientTransformation, **options: Unpack[StepOpt
         recipe = read(params)
         inputs, targets = read_samples(params, inputs, targets, recipe.loss.value)
         if weights is not None:
-            weights = _checks.require_weights("weights", weights, inputs.shape[0])
+            weights = _checks.require_weights("weights", weights, inputs.shape[0], some=False)
         if recipe.augment is not None or recipe.drops:
             _checks.require_key("key", key)
         health = True if examined is None else examined
@@ -158,7 +159,7 @@ def take_batch(
     examined: bool | Array,
 ) -> tuple[TrainState, BatchSums]:
     """One step on a batch as it comes: `take_step` on those of its samples that count."""
-    weights = weigh(weights, targets, recipe, state.params[-1].weight.shape[-2])
+    weights = weigh(weights, targets, recipe, state.params)
     if weights is not None:
         place = counted(weights)
         inputs, targets = inputs[place], targets[place]
@@ -326,8 +327,7 @@ def summed_loss(
     >>> print(summed_loss(params, jnp.eye(2), jnp.array([[0.0], [1.0]])).round(4))
     1.3863
     """
-    if not callable(loss):
-        raise TypeError(f"loss: expected a function, got {loss!r}")
+    require_loss(loss)
     params = require_params(params)
     inputs, targets = read_samples(params, inputs, targets, loss)
     if weights is not None:

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from logistack import _checks
 from logistack.layers import Params
 from logistack.training.driver import drive
-from logistack.training.fit import as_given, prepare, warn_if_diverged
+from logistack.training.fit import as_given, prepare, warn_of
 from logistack.training.measures import BatchSums, History, Whole, no_history, no_sums, summarize
 from logistack.training.progress import Callback
 from logistack.training.recipe import Optimizer, Options, require_factors, spells_out
@@ -114,14 +114,14 @@ def fit_stream(
     network = run.state.params if isinstance(run.state, TrainState) else run.state
     source = Source(batches, steps_per_epoch, network, options.get("loss"))
 
-    def advance_by(state: TrainState, epochs: int) -> tuple[FitResult, int]:
+    def advance_by(state: TrainState, epochs: int) -> tuple[FitResult, Any, int]:
         now = run._replace(state=state)
         if epochs == 0 or not goes_on(state, run.recipe):
-            return result_of(state, no_history(state), run.recipe), 0
+            return result_of(state, no_history(state), run.recipe), [], 0
         before = source.samples
         result = stream_epoch(now, source)
-        warn_if_diverged(now, result, epochs, stacklevel=4)
-        return result, source.samples - before
+        warn_of(now, result, epochs, stacklevel=4)
+        return result, [True], source.samples - before
 
     result = drive(
         advance_by,

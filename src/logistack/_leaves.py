@@ -1,0 +1,54 @@
+"""The leaves of a pytree as named arrays of bits that Orbax can store."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+def named_leaves(tree: Any) -> dict[str, Any]:
+    """The leaves by name, as `params[0].weight`; a tree that is a leaf itself is named `state`."""
+    pairs = jax.tree.leaves_with_path(tree)
+    named = {jax.tree_util.keystr(p).removeprefix(".") or "state": leaf for p, leaf in pairs}
+    if len(named) != len(pairs):
+        raise ValueError(f"state: expected leaves of different names, got {len(pairs)}: {[*named]}")
+    return named
+
+
+def _is_key(leaf: Any) -> bool:
+    return hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def describe(name: str, leaf: Any) -> tuple[tuple[int, ...], str]:
+    """Shape and dtype of a leaf; a plain number has the dtype that JAX gives it."""
+    if isinstance(leaf, int | float | complex) and not hasattr(leaf, "dtype"):
+        return (), jnp.result_type(leaf).name
+    if not _is_key(leaf):
+        try:
+            jnp.empty((), jax.dtypes.canonicalize_dtype(leaf.dtype))
+        except (AttributeError, TypeError) as error:
+            kind = getattr(leaf, "dtype", type(leaf).__name__)
+            raise TypeError(f"{name}: expected an array of a dtype JAX has, got {kind}") from error
+    return leaf.shape, leaf.dtype.name
+
+
+def pack(name: str, leaf: Any) -> tuple[dict[str, Any], np.ndarray[Any, Any]]:
+    """A leaf's entry in the manifest, and the array that Orbax stores for it."""
+    # Orbax reads a NumPy array back as one, without asking for the devices it came from.
+    shape, dtype = describe(name, leaf)
+    entry: dict[str, Any] = {"shape": shape, "dtype": dtype}
+    if _is_key(leaf):
+        array = np.asarray(jax.random.key_data(leaf))
+        entry |= {"impl": jax.random.key_impl(leaf), "data_shape": array.shape}
+    else:
+        array = np.asarray(leaf, dtype)
+    if array.size == 0:  # which Orbax does not store
+        return entry, np.zeros(1, np.uint8)
+    # TensorStore lacks some of the dtypes of 8 bits and less.
+    return entry, array.view(np.uint8) if array.itemsize == 1 else array
+
+
+def unpack(entry: dict[str, Any], array: np.ndarray[Any, Any]) -> jax.Array:
+    leaf = jnp.array(array)
+    return jax.random.wrap_key_data(leaf, impl=entry["impl"]) if "impl" in entry else leaf
