@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from sklearn import datasets
 
 from logistack import cli, separability
+from logistack.data import table
 
 XOR = "a,b,class\n0,0,no\n0,1,yes\n1,0,yes\n1,1,no\n"
 AND = "a,b,class\n0,0,0\n0,1,0\n1,0,0\n1,1,1\n"
@@ -232,14 +233,14 @@ def test_true_and_false_are_1_and_0(run):
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=2, max_size=4))
 def test_every_float_survives_its_text(values):
     path = Path(write("x,class\n" + "".join(f"{value!r},0\n" for value in values)))
-    read = cli._features(cli._read_table(path, True), [0])
+    read = table.numbers(table.read(path), [0])
     assert read[:, 0].tobytes() == np.array(values).tobytes()
 
 
 @given(st.decimals(allow_nan=False, allow_infinity=False, places=25, min_value=-9, max_value=9))
 def test_decimal_text_is_the_nearest_float(value):
     path = Path(write(f"x,class\n{value},0\n"))
-    read = Fraction(float(cli._features(cli._read_table(path, True), [0])[0, 0]))
+    read = Fraction(float(table.numbers(table.read(path), [0])[0, 0]))
     neighbors = [Fraction(float(np.nextafter(float(read), to))) for to in (-np.inf, np.inf)]
     assert all(abs(read - Fraction(value)) <= abs(other - Fraction(value)) for other in neighbors)
 
