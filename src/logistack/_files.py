@@ -15,7 +15,7 @@ def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
     terminal takes the content as a program's output.
 
     Raises:
-        OSError: If the file cannot be written, if `path` is anything else that is not a regular
+        OSError: if the file cannot be written, if `path` is anything else that is not a regular
             file, or if it is a pipe that nobody reads.
     """
     try:

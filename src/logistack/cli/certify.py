@@ -43,8 +43,8 @@ def command(conf: Any) -> Callable[..., Callable[[], int]]:
             Path,
             arg(
                 metavar="DATA.CSV",
-                help="The samples, one a row, in UTF-8. Columns are parted by tabs, semicolons or "
-                "commas: the first of these that the first line contains. Empty lines are "
+                help="The samples, one a row, in UTF-8. Columns are separated by tabs, semicolons "
+                "or commas: the first of these that the first line contains. Empty lines are "
                 "skipped; there are no comments.\n\n"
                 "All columns but the target are features: finite numbers with a decimal point, "
                 "or true and false, which count as 1 and 0. A missing value, a date or other text "
@@ -76,8 +76,8 @@ def command(conf: Any) -> Callable[..., Callable[[], int]]:
             tuple[str, ...],
             arg(
                 metavar="COLUMN ...",
-                help="Columns that are not features, such as a row number or a name; they are "
-                "named like the target.",
+                help="Columns that are not features, such as a row number or a name; given by "
+                "name or position, like the target.",
                 help_behavior_hint="",
             ),
         ] = (),
@@ -94,8 +94,8 @@ def command(conf: Any) -> Callable[..., Callable[[], int]]:
             either,
             flag,
             arg(
-                help="It has the names of the columns. This goes without saying, unless the name "
-                "of a feature is a number.",
+                help="It has the names of the columns. This is so by default, but has to be said "
+                "if the name of a feature is a number.",
                 help_behavior_hint="",
             ),
         ] = False,
@@ -110,8 +110,8 @@ def command(conf: Any) -> Callable[..., Callable[[], int]]:
 
         Two classes have one answer. More have one for every pair, for every class against the
         rest, and for all at once. With one label alone there is nothing to separate, which is
-        proven, too. The exit status is 0 if there is a proof, 1 if the budget ended with numbers
-        that are not proven, and 2 after an error, such as a budget that ended before that.
+        proven, too. The exit status is 0 for a proof, 1 for an answer that the budget left
+        unproven, and 2 for an error, which includes a budget too short for any answer.
         """
         names = True if header else False if no_header else None
         question = Question(data, target, names, positive, ignore, out, budget)

@@ -18,7 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command `logistack`.
 
     Args:
-        arguments: What stands behind the command; that of the process if None.
+        arguments: the words after the command; those of the process if None.
 
     Returns:
         The exit status: 0 for a proof that was found, or that holds; 1 for one that was not found

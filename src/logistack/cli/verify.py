@@ -32,7 +32,7 @@ def command(conf: Any) -> Callable[..., Callable[[], int]]:
         """Check a proof against its data, by integers alone and without any solver.
 
         Says what is proven, and of how many samples. The exit status is 0 if the proof holds, 1
-        if it does not, and 2 after an error.
+        if it does not, and 2 for an error.
         """
         return functools.partial(_verify, proof, data)
 

@@ -55,14 +55,14 @@ def read(path: Path, *, header: bool = True) -> Table:
     """Reads a table of samples, one a row, from a CSV file.
 
     Args:
-        path: a file in UTF-8, its columns parted by tabs, semicolons or commas: the first of
+        path: a file in UTF-8, its columns separated by tabs, semicolons or commas: the first of
             these that the first line contains.
         header: whether the first row has the names of the columns; they go by position if not.
 
     Raises:
-        ValueError: If it is not such a file, has no samples, or two columns have the same name.
-        ModuleNotFoundError: If pandas is not installed.
-        OSError: If the file cannot be read.
+        ValueError: if it is not such a file, has no samples, or two columns have the same name.
+        ModuleNotFoundError: if pandas is not installed.
+        OSError: if the file cannot be read.
     """
     columns = _read_csv(path)
     if not header:
@@ -98,8 +98,8 @@ def _read_csv(path: Path) -> tuple[np.ndarray, ...]:
     separator = next((mark for mark in "\t;," if mark in unquoted), None)
     if separator is None:
         raise ValueError(
-            f"{path}: expected columns parted by tabs, semicolons or commas, got none of these in "
-            f"the first line, {_short(first[0])}"
+            f"{path}: expected columns separated by tabs, semicolons or commas, got none of these "
+            f"in the first line, {_short(first[0])}"
         )
     try:
         # Of a row that is too short, pandas makes one that ends in empty cells.
@@ -124,15 +124,15 @@ def _read_csv(path: Path) -> tuple[np.ndarray, ...]:
 def numbers(table: Table, columns: Sequence[int]) -> np.ndarray:
     """The numbers of some columns, as the nearest float64 of every cell.
 
-    A cell of at least 2⁵³ that float64 would round to another number is an error, unless it is
-    written as Python writes that float, such as 1e+23.
+    A cell of at least 2⁵³ that float64 would round is an error, unless it is what a program
+    writes for that float, such as 1e+23.
 
     Returns:
         (samples, columns), float64. Where every cell of a column is true or false, these are 1
         and 0.
 
     Raises:
-        NumbersError: If a cell is not a finite number, or would be rounded so.
+        NumbersError: if a cell is not a finite number, or would be rounded so.
     """
     values = np.empty((len(table.columns[0]), len(columns)))
     wrong, words = [], ""
@@ -170,10 +170,15 @@ def _numbers(table: Table, column: int) -> np.ndarray:
 
 
 def _survives(text: str, value: float) -> bool:
-    """Whether a number of at least 2⁵³ is the float that is made of its text."""
+    """Whether a number of at least 2⁵³ is the float that is made of its text.
+
+    An integer has to be the float itself. With a point or an exponent it may be the float rounded
+    to as many digits, as programs write it: 1e+23 is 99999999999999991611392.
+    """
     if abs(value) < WHOLE or _decimal(text) == _decimal(str(int(value))):
         return True
-    return not INTEGER.fullmatch(text) and _decimal(text) == _decimal(repr(value))
+    digits = len(_decimal(text)[1])
+    return not INTEGER.fullmatch(text) and _decimal(text) == _decimal(f"{value:.{digits - 1}e}")
 
 
 def _decimal(text: str) -> tuple[str, str, int]:
@@ -193,11 +198,10 @@ def labels(table: Table, column: int) -> np.ndarray:
     """The labels of a column.
 
     Returns:
-        (samples,), integers or floats if every label is a number, and none is 2⁵³ or more; else
-        text.
+        (samples,), integers or floats if every label is a number below 2⁵³; text if not.
 
     Raises:
-        ValueError: If a label is missing, or two different numbers are one float64.
+        ValueError: if a label is missing, or two different numbers are one float64.
     """
     cells = table.columns[column]
     texts, codes = _different(cells)

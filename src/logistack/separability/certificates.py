@@ -56,8 +56,8 @@ class Certificate:
             is of other data or labels, or if it is numerical only.
 
         Raises:
-            ValueError: If there are no data, or an input is NaN or infinite.
-            TypeError: If inputs or labels are of a wrong kind.
+            ValueError: if there are no data, or an input is NaN or infinite.
+            TypeError: if inputs or labels are of a wrong kind.
         """
         return self.objection(inputs, labels) is None
 

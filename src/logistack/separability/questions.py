@@ -61,8 +61,8 @@ def certify(
             is positive.
         positive: the label of the positive samples: a class against all others.
         negative: beside `positive`, that of the negative ones: no other sample takes part.
-        budget: seconds for each question. Thereafter the answer is what floating point found,
-            says that it is `numerical_only`, and does not verify.
+        budget: seconds for each question. After that the answer is the one that floating point
+            found, which says that it is `numerical_only` and does not verify.
 
     Returns:
         With two classes, or `positive`: a `Separator`, whose line is the widest that floating
@@ -72,10 +72,10 @@ def certify(
         the labels that the data have, and verifies with no others.
 
     Raises:
-        ValueError: If a shape is wrong, an input is NaN or infinite, NumPy would round a number
+        ValueError: if a shape is wrong, an input is NaN or infinite, NumPy would round a number
             of a list, or no sample has the label `positive` or `negative`.
-        TypeError: If inputs or labels are of a wrong kind, masked or traced.
-        TimeoutError: If `budget` ends before there is any answer.
+        TypeError: if inputs or labels are of a wrong kind, masked or traced.
+        TimeoutError: if `budget` ends before there is any answer.
 
     >>> proof = certify([[0, 0], [0, 1], [1, 0], [1, 1]], [0, 1, 1, 0])  # XOR
     >>> print(proof)

@@ -52,11 +52,11 @@ class Numbers(Sequence[Fraction]):
         self.denominator = denominator
         """At least 1, and not always the least."""
         self.numerators = numerators
-        """By place, in order; none is 0."""
+        """Those that are not 0, by place."""
 
     @classmethod
     def of(cls, values: Iterable[Fraction]) -> "Numbers":
-        """Fractions over their least common denominator; such as have one already are kept."""
+        """Fractions over their least common denominator; `Numbers` as they are."""
         if isinstance(values, cls):
             return values
         integers, denominator = over_common_denominator(values)
@@ -105,7 +105,7 @@ class Numbers(Sequence[Fraction]):
 
 
 class Keyed(Mapping[Key, Fraction]):
-    """The same, each with a key."""
+    """Such fractions, each with a key."""
 
     def __init__(self, keys: Iterable[Key], numbers: Numbers) -> None:
         self.places = {key: place for place, key in enumerate(keys)}
@@ -114,7 +114,7 @@ class Keyed(Mapping[Key, Fraction]):
 
     @classmethod
     def of(cls, values: Mapping[Key, Fraction]) -> "Keyed[Key]":
-        """Fractions over their least common denominator; such as have one already are kept."""
+        """Fractions over their least common denominator; `Keyed` as they are."""
         return values if isinstance(values, cls) else cls(values, Numbers.of(values.values()))
 
     def __getitem__(self, key: Key) -> Fraction:
@@ -131,8 +131,8 @@ def columns_of(name: str, array: Any) -> Columns:
     """The exact values of a matrix of numbers.
 
     Raises:
-        TypeError: If they are no real numbers of at most 64 bits, masked or traced.
-        ValueError: If the shape is wrong, a number is NaN or infinite, or NumPy would round one.
+        TypeError: if they are no real numbers of at most 64 bits, masked or traced.
+        ValueError: if the shape is wrong, a number is NaN or infinite, or NumPy would round one.
     """
     if isinstance(array, jax.core.Tracer):
         raise TypeError(f"{name}: expected concrete numbers, got the tracer {array}")

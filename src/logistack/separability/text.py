@@ -49,7 +49,7 @@ def certificate_from_json(text: str | bytes) -> Certificate:
         `ClassCertificates`. Numbers come as sequences that make a fraction when it is asked for.
 
     Raises:
-        ValueError: If the text is not a certificate.
+        ValueError: if the text is not a certificate.
 
     >>> separator = Separator((Fraction(1),), Fraction(-1, 2), Fraction(1, 2))
     >>> certificate_from_json(separator.to_json()).verify([[0], [1]], [0, 1])
