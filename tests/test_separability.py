@@ -30,6 +30,7 @@ from logistack.separability import (
     certificate_from_json,
     certify,
     questions,
+    rational,
     untangle,
 )
 from logistack.separability.alternative import Answer, Clock, Matrix, OutOfTimeError
@@ -649,6 +650,16 @@ class TestVerify:
         assert certificate_from_json(text).verify(XOR, labels)
         with pytest.raises(ImportError):
             certify(XOR, labels)
+
+    @pytest.mark.parametrize("labels", [[0, 1, 1, 0], [0, 0, 0, 1], [0, 1, 2, 2]])
+    def test_it_looks_at_every_block_of_samples(self, monkeypatch, labels):
+        found = certify(XOR, labels)
+        monkeypatch.setattr(rational, "BLOCK_BITS", 1)
+        assert found.verify()
+        for sample in range(4):
+            moved = XOR.copy()
+            moved[sample] = 9 - 18 * moved[sample]
+            assert not found.verify(moved, labels)
 
     def test_it_needs_data(self):
         found = certify(XOR, [0, 1, 1, 0])

@@ -147,9 +147,9 @@ class _TwoSides(Certificate):
         if self.negative is not None:
             return words.about_all(named, data.classes) if named[0] == named[1] else None
         others = [label for label in data.classes if label != self.positive]
-        wanted = others if self.others is None else self.others
-        if not others or set(wanted) != set(others):
-            return words.about_all([*wanted, self.positive], data.classes)
+        expected = others if self.others is None else self.others
+        if not others or set(expected) != set(others):
+            return words.about_all([*expected, self.positive], data.classes)
         return None
 
     def _sides(self, labels: ArrayLike) -> tuple[words.Side, words.Side]:
@@ -201,16 +201,16 @@ class Separator(_TwoSides):
 
 @dataclasses.dataclass(frozen=True)
 class NothingToSeparate(Separator):
-    """Every sample has the same label: no line is needed, and any that they are beside will do.
+    """Every sample has the same label, so there is nothing to separate.
 
-    The weight is 0; the bias and the margin are 1. `positive` is the label.
+    It is a separator of weight 0, with bias and margin 1, and `positive` is the label.
     """
 
     verdict: ClassVar[str] = words.NOTHING
 
     @classmethod
     def of(cls, label: Label, features: int, **data: Any) -> "NothingToSeparate":
-        """That for a label, which all samples with so many features have."""
+        """The certificate for samples of so many features that all have this label."""
         return cls((Fraction(0),) * features, Fraction(1), Fraction(1), positive=label, **data)
 
     def _label_objection(self, data: Data) -> str | None:
