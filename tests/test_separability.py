@@ -658,7 +658,7 @@ class TestVerify:
         assert found.verify()
         for sample in range(4):
             moved = XOR.copy()
-            moved[sample] = 9 - 18 * moved[sample]
+            moved[sample] = -9 if labels[sample] else 9
             assert not found.verify(moved, labels)
 
     def test_it_needs_data(self):

@@ -85,12 +85,12 @@ class MultinomialSeparator(AllClasses):
             return False
         if {len(weight) for weight in self.weight} != {len(data.inputs.exponents)}:
             return False
-        rows = over_one_denominator(self.weight)
+        rows = over_one_denominator([*self.weight, self.bias])
         entries = len(self.classes) * len(data.inputs.exponents)
         if rows is None or any(too_long(row, data.inputs, entries) for row in rows):
             return False
         least = self.least_difference(data)
-        if least is None or not is_unit(rows):
+        if least is None or not is_unit(rows[:-1]):
             return False
         difference, denominator = least
         exact = difference * self.margin.denominator == self.margin.numerator * denominator
