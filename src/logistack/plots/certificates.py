@@ -1,6 +1,7 @@
 """A proof that a line is enough, or that none is, as a picture."""
 
 import math
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -59,7 +60,7 @@ class Sides(NamedTuple):
         """The side of each sample, those of the first before those of the second."""
         return np.repeat([0, 1], [len(side) for side in self.inputs])
 
-    def weights(self, certificate: CommonPoint) -> list[tuple[Fraction, ...]]:
+    def weights(self, certificate: CommonPoint) -> list[Sequence[Fraction]]:
         """The weights of each side."""
         weights = [certificate.weights_negative, certificate.weights_positive]
         return weights if self.positive else weights[::-1]
