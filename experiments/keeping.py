@@ -1,0 +1,341 @@
+"""What experiments share: how a script starts, refuses and stops, and how it keeps its results.
+
+A script refuses what it cannot work with in one line and before it works: an argument, a missing
+data set, a folder that it may not write to. Its outputs are in a folder that is named after the
+settings that are not the default, so that two runs do not write over each other. Results that are
+kept in the repository, in `KEPT`, are written only where the command line names their file.
+"""
+
+import contextlib
+import dataclasses
+import functools
+import hashlib
+import io
+import json
+import math
+import os
+import re
+import shlex
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+import jax
+import tyro
+
+import logistack as ls
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Config = TypeVar("Config")
+
+KEPT = Path(__file__).parent / "results"
+"""Where the repository keeps results: the numbers of its README."""
+
+LONGEST_NAME = 100
+
+
+class RefusedError(ValueError):
+    """Something a script cannot work with, in one line: it ends with status 2."""
+
+
+# --- How a script starts and stops ---------------------------------------------------------------
+
+
+def command(main: Callable[[list[str]], int]) -> Callable[..., int]:
+    """Makes the `main` of a script end in one line where it is refused something or interrupted.
+
+    Args:
+        main: takes the arguments behind the script's name, and returns the exit status.
+
+    Returns:
+        The same, taking the arguments of the process if none are given. It exits with status 2 for
+        a `RefusedError`, an `OSError` or a missing package, and with 128 + the signal's number for an
+        interruption.
+    """
+
+    @functools.wraps(main)
+    def run(arguments: Sequence[str] | None = None) -> int:
+        try:
+            return main(sys.argv[1:] if arguments is None else list(arguments))
+        except KeyboardInterrupt as stop:
+            words, status = f"{stop}" or "interrupted", 128 + getattr(stop, "signal", signal.SIGINT)
+        except (RefusedError, ModuleNotFoundError) as error:
+            words, status = f"{error}", 2
+        except OSError as error:
+            where = f"{error.filename}: " if error.filename else ""
+            words, status = f"{where}{error.strerror or error}", 2
+        print(" ".join(words.split()), file=sys.stderr)
+        raise SystemExit(status)
+
+    return run
+
+
+def start(main: Callable[[], int]) -> NoReturn:
+    """Runs a script to its exit; before and after it Ctrl-C ends the process without a traceback."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        status = main()
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    sys.exit(status)
+
+
+def parse(config: type[Config], arguments: Sequence[str]) -> Config:
+    """The configuration that a command line asks for.
+
+    Raises:
+        RefusedError: if it asks for what there is not.
+    """
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            return tyro.cli(config, args=arguments)
+    except SystemExit as end:
+        if not end.code:
+            raise
+        # A box: its first paragraph, up to the first rule, says what is wrong.
+        lines = [line.strip("│ ") for line in said.getvalue().splitlines()[1:]]
+        wrong = " ".join(line for line in lines[: lines.index(next(filter(_is_rule, lines)))])
+        raise RefusedError(f"{wrong} (--help says what there is)") from None
+
+
+def _is_rule(line: str) -> bool:
+    return not line.strip("─╰╯")
+
+
+def command_line(script: str, arguments: Sequence[str]) -> str:
+    """What was typed to run a script of this folder."""
+    return shlex.join(["python", f"experiments/{script}", *arguments])
+
+
+# --- What a script refuses -----------------------------------------------------------------------
+
+
+def require_counts(config: Any, *names: str, low: int = 1, high: float = math.inf) -> None:
+    """Refuses whole numbers, alone or several, outside low … high; None asks for nothing."""
+    for name in names:
+        value = getattr(config, name)
+        several = isinstance(value, tuple)
+        for each in value if several else (value,):
+            if each is not None and not low <= each <= high:
+                limit = f"at least {low}" if high == math.inf else f"from {low} to {high:.0f}"
+                raise RefusedError(
+                    f"{name}: expected {'each ' if several else ''}{limit}, got {value}"
+                )
+
+
+def require_some(config: Any, *names: str) -> None:
+    """Refuses an empty list."""
+    for name in names:
+        if not getattr(config, name):
+            raise RefusedError(f"{name}: expected at least one, got none")
+
+
+def require_numbers(config: Any, *names: str, zero: bool = False) -> None:
+    """Refuses numbers, alone or several, that are not finite and above 0, or at least 0."""
+    for name in names:
+        value = getattr(config, name)
+        for each in value if isinstance(value, tuple) else (value,):
+            if not (0 < each < math.inf or (zero and each == 0)):
+                limit = "at least 0" if zero else "above 0"
+                raise RefusedError(f"{name}: expected finite numbers {limit}, got {value}")
+
+
+def require_seed(config: Any) -> None:
+    """Refuses a seed that another one stands for."""
+    require_counts(config, "seed", low=0, high=2**32 - 1)
+
+
+def require_known(name: str, asked: Sequence[str], known: Sequence[str]) -> None:
+    """Refuses names that there are not."""
+    unknown = [each for each in asked if each not in known]
+    if unknown:
+        raise RefusedError(f"{name}: expected some of {', '.join(known)}, got {', '.join(unknown)}")
+
+
+def require_folder(name: str, folder: Path) -> None:
+    """Makes a folder that results are to go to, and refuses one that cannot be written to."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise RefusedError(
+            f"{name}: expected a folder to write to, got {folder}: {error.strerror}"
+        ) from error
+
+
+def load(name: str, *, split: str | None = None, seed: int = 0) -> ls.data.Dataset:
+    """The data set of this name, as `ls.data.load` has it.
+
+    Raises:
+        RefusedError: if its files are neither here nor to be had, or are damaged.
+    """
+    try:
+        return ls.data.load(name, split=split, seed=seed)
+    except (OSError, ValueError, ImportError) as error:
+        why = " ".join([f"{error}", *getattr(error, "__notes__", ())])
+        raise RefusedError(f"data: expected the files of {name}, got {why}") from error
+
+
+def part_of(dataset: ls.data.Dataset, rows: slice | Any) -> ls.data.Dataset:
+    """Some samples of a data set."""
+    parts = {name: getattr(dataset, name)[rows] for name in ("inputs", "targets", "labels")}
+    return dataclasses.replace(dataset, **parts)
+
+
+# --- What it keeps -------------------------------------------------------------------------------
+
+
+def folder_of(
+    config: Any,
+    *,
+    always: Sequence[str] = (),
+    never: Sequence[str] = ("out", "results", "progress"),
+) -> Path:
+    """The folder for what a configuration brings forth: `out`, or one in it that names the inputs.
+
+    Args:
+        config: a dataclass with a field `out`.
+        always: fields that are named also where they have their default.
+        never: fields that do not change what comes out.
+
+    Returns:
+        `out` if every other field has its default, else a folder in it that is named after those
+        that have not, such as `usps-hidden-300-300-epochs-60`.
+    """
+    words = []
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if field.name in never or (value == field.default and field.name not in always):
+            continue
+        if field.name != "data":  # whose values speak for themselves
+            words.append(field.name.replace("_", "-"))
+        if value is not True:
+            words += map(str, value if isinstance(value, tuple) else [value])
+    name = re.sub(r"[^\w.+-]+", "-", "-".join(words))
+    if len(name) > LONGEST_NAME:
+        name = f"{name[:LONGEST_NAME]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    return config.out / name
+
+
+def device() -> str:
+    """What everything runs on: `cpu, 2 cores`, or the name of a GPU."""
+    first = jax.devices()[0]
+    if first.platform != "cpu":
+        return first.device_kind
+    # Those that this process may use, where the system tells.
+    tell = getattr(os, "sched_getaffinity", None)
+    return f"cpu, {len(tell(0)) if tell else os.cpu_count()} cores"
+
+
+def origin(command: str, seconds: float) -> dict[str, Any]:
+    """By what command results came about, on what, and how long it took."""
+    return {
+        "command": command,
+        "jax": jax.__version__,
+        "device": device(),
+        "seconds": round(seconds, 1),
+    }
+
+
+def replayed(what: str, path: Path, made: Mapping[str, Any]) -> str:
+    """Says of results that they were read from a file, and how they had come there."""
+    how = f"`{made['command']}` (JAX {made['jax']}, {made['device']}, {made['seconds']:,.0f} s)"
+    return f"Not measured now: {what} kept in {path}, by {how}."
+
+
+def read_json(path: Path) -> Any:
+    """What a file of results has.
+
+    Raises:
+        RefusedError: if the file is not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:  # of JSON and of UTF-8
+        raise RefusedError(f"results: expected JSON in {path}, got {error}") from error
+
+
+def json_lines(rows: Sequence[Any]) -> str:
+    """A JSON list with a line for each row."""
+    return "[\n" + ",\n".join(json.dumps(row, ensure_ascii=False) for row in rows) + "\n]"
+
+
+def json_object(parts: Mapping[str, str]) -> str:
+    """A JSON object with a line for each part, given as JSON."""
+    return "{" + ",\n".join(f'"{name}": {part}' for name, part in parts.items()) + "}\n"
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Has an error in writing name the file: a full disk does not by itself."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or f"{error}", f"{path}") from error
+
+
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Writes a file, whole or not at all."""
+    unfinished = path.with_name(f"{path.name}.unfinished")
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            unfinished.write_bytes(content.encode() if isinstance(content, str) else content)
+            os.replace(unfinished, path)
+        except BaseException:
+            unfinished.unlink(missing_ok=True)
+            raise
+
+
+def save_figures(figures: Mapping[str, "Figure"], folder: Path) -> None:
+    """Writes figures, and says where each is."""
+    for name, figure in figures.items():
+        path = folder / f"{name}.png"
+        with writing(path):
+            ls.plots.save(figure, path)
+        print(f"figure  {path}")
+
+
+class Stopwatch:
+    """Seconds of a run, a callback of it; those before an interruption are kept in a file.
+
+    Attributes:
+        seconds: how long it has taken up to the last epoch.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.seconds = self._before = float(path.read_text()) if path.exists() else 0.0
+        self._start = time.perf_counter()
+
+    def __call__(self, _: ls.callbacks.Progress) -> None:
+        """Notes the time, after an epoch."""
+        self.seconds = self._before + time.perf_counter() - self._start
+        write_whole(self._path, f"{self.seconds}")
+
+
+# --- Tables --------------------------------------------------------------------------------------
+
+
+def columns(rows: Sequence[Sequence[str]], left: int = 1) -> list[str]:
+    """Rows of text under their heads: so many columns to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            cell.ljust(width) if place < left else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def member(tree: Any, index: Any) -> Any:
+    """One entry of every array's leading axis."""
+    return jax.tree.map(lambda each: each[index], tree)
