@@ -11,6 +11,7 @@ import dataclasses
 import functools
 import hashlib
 import io
+import itertools
 import json
 import math
 import os
@@ -55,8 +56,8 @@ def command(main: Callable[[list[str]], int]) -> Callable[..., int]:
 
     Returns:
         The same, taking the arguments of the process if none are given. It exits with status 2 for
-        a `RefusedError`, an `OSError` or a missing package, and with 128 + the signal's number for an
-        interruption.
+        a `RefusedError`, an `OSError` or a missing package, and with 128 + the signal's number for
+        an interruption.
     """
 
     @functools.wraps(main)
@@ -77,7 +78,7 @@ def command(main: Callable[[list[str]], int]) -> Callable[..., int]:
 
 
 def start(main: Callable[[], int]) -> NoReturn:
-    """Runs a script to its exit; before and after it Ctrl-C ends the process without a traceback."""
+    """Runs a script to its exit; before and after, Ctrl-C ends the process without a traceback."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         status = main()
@@ -99,14 +100,11 @@ def parse(config: type[Config], arguments: Sequence[str]) -> Config:
     except SystemExit as end:
         if not end.code:
             raise
-        # A box: its first paragraph, up to the first rule, says what is wrong.
-        lines = [line.strip("│ ") for line in said.getvalue().splitlines()[1:]]
-        wrong = " ".join(line for line in lines[: lines.index(next(filter(_is_rule, lines)))])
-        raise RefusedError(f"{wrong} (--help says what there is)") from None
-
-
-def _is_rule(line: str) -> bool:
-    return not line.strip("─╰╯")
+        # Under a heading, between rules: "─" in a box, "-" where the terminal has no box.
+        lines = [line.strip("│| ") for line in said.getvalue().splitlines()[1:]]
+        blocks = itertools.groupby(lines, lambda line: bool(line.strip("─-+╰╯")))
+        told = next(list(block) for is_text, block in blocks if is_text)
+        raise RefusedError(f"{' '.join(told)} (--help says what there is)") from None
 
 
 def command_line(script: str, arguments: Sequence[str]) -> str:
