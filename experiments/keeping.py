@@ -242,10 +242,12 @@ def origin(command: str, seconds: float) -> dict[str, Any]:
     }
 
 
-def replayed(what: str, path: Path, made: Mapping[str, Any]) -> str:
+def replayed(made: Mapping[str, Any]) -> str:
     """Says of results that they were read from a file, and how they had come there."""
-    how = f"`{made['command']}` (JAX {made['jax']}, {made['device']}, {made['seconds']:,.0f} s)"
-    return f"Not measured now: {what} kept in {path}, by {how}."
+    return (
+        f"Kept from an earlier run, not measured now: {made['command']} "
+        f"(JAX {made['jax']}, {made['device']}, {made['seconds']:,.0f} s)"
+    )
 
 
 def read_json(path: Path) -> Any:
@@ -260,14 +262,16 @@ def read_json(path: Path) -> Any:
         raise RefusedError(f"results: expected JSON in {path}, got {error}") from error
 
 
-def json_lines(rows: Sequence[Any]) -> str:
-    """A JSON list with a line for each row."""
-    return "[\n" + ",\n".join(json.dumps(row, ensure_ascii=False) for row in rows) + "\n]"
+def write_json(path: Path, parts: Mapping[str, Any]) -> None:
+    """Writes a JSON object, a line for each part, and for each entry of a part that is a list."""
 
+    def text(part: Any) -> str:
+        if not isinstance(part, list | tuple):
+            return json.dumps(part, ensure_ascii=False)
+        return "[\n" + ",\n".join(json.dumps(row, ensure_ascii=False) for row in part) + "\n]"
 
-def json_object(parts: Mapping[str, str]) -> str:
-    """A JSON object with a line for each part, given as JSON."""
-    return "{" + ",\n".join(f'"{name}": {part}' for name, part in parts.items()) + "}\n"
+    lines = (f"{json.dumps(name)}: {text(part)}" for name, part in parts.items())
+    write_whole(path, "{" + ",\n".join(lines) + "}\n")
 
 
 @contextlib.contextmanager

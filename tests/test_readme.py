@@ -1,11 +1,9 @@
 """The README is true: its code runs as written, and its tables are what the scripts print."""
 
-import json
 import pathlib
 import re
 import subprocess
 import sys
-import types
 
 from experiments import article, depth, limits, published
 from logistack import cli
@@ -59,26 +57,7 @@ def test_the_table_beside_the_published_figures_is_what_the_script_prints():
 
 
 def test_the_limits_are_what_the_script_prints():
-    kept = json.loads((RESULTS / "limits.json").read_text(encoding="utf-8"))
-    plane = [
-        types.SimpleNamespace(
-            name=row["name"],
-            samples=row["samples"],
-            bound=limits.Bound(row["at_least"], row["why"], row["one_unit"]),
-            tries=[limits.Try(**attempt) for attempt in row["tries"]],
-            network=types.SimpleNamespace(separator=types.SimpleNamespace(margin=row["margin"])),
-        )
-        for row in kept["plane"]
-    ]
-    result = limits.Result(
-        settings=kept["settings"],
-        capacities=plane,
-        digits=[limits.Untangled(**row) for row in kept["digits"]],
-        pair=None,
-        mnist=kept["mnist"],
-        origin=kept["origin"],
-    )
-    printed = limits.report(result)
+    printed = limits.report(limits.recall(RESULTS / "limits.json"))
     tables = [block for block in blocks("") if re.search(r"\b(enough|all ten)\b", block)]
     tables = [block for block in tables if "$ logistack" not in block]
     assert len(tables) == 3
