@@ -262,16 +262,33 @@ def read_json(path: Path) -> Any:
         raise RefusedError(f"results: expected JSON in {path}, got {error}") from error
 
 
-def write_json(path: Path, parts: Mapping[str, Any]) -> None:
-    """Writes a JSON object, a line for each part, and for each entry of a part that is a list."""
+def write_json(path: Path, parts: Mapping[str, Any], *, within: str = "") -> None:
+    """Writes a JSON object, with a line for each part, and for each entry of a list.
+
+    Args:
+        path: the file.
+        parts: the object.
+        within: the last item of such entries, if it is a list that has lines of its own, too.
+    """
 
     def text(part: Any) -> str:
-        if not isinstance(part, list | tuple):
-            return json.dumps(part, ensure_ascii=False)
-        return "[\n" + ",\n".join(json.dumps(row, ensure_ascii=False) for row in part) + "\n]"
+        return json.dumps(part, ensure_ascii=False)
 
-    lines = (f"{json.dumps(name)}: {text(part)}" for name, part in parts.items())
-    write_whole(path, "{" + ",\n".join(lines) + "}\n")
+    def lines(rows: Sequence[Any], indent: str) -> str:
+        return f",\n{indent}".join(map(row_text, rows))
+
+    def row_text(row: Any) -> str:
+        if not within or not isinstance(row, dict) or within not in row:
+            return text(row)
+        head = text({**row, within: []}).removesuffix("[]}")
+        return f"{head}[\n  {lines(row[within], '  ')}]}}"
+
+    listed = {
+        name: f"[\n{lines(part, '')}\n]" if isinstance(part, list) else text(part)
+        for name, part in parts.items()
+    }
+    whole = ",\n".join(f"{text(name)}: {part}" for name, part in listed.items())
+    write_whole(path, f"{{{whole}}}\n")
 
 
 @contextlib.contextmanager

@@ -5,7 +5,7 @@ import re
 import subprocess
 import sys
 
-from experiments import article, depth, limits, published
+from experiments import article, depth, depth_cells, limits, published
 from logistack import cli
 
 README = (pathlib.Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
@@ -41,12 +41,12 @@ def test_the_article_s_table_is_what_the_script_prints():
 
 def test_the_accuracies_by_depth_are_those_kept():
     (table,) = (block for block in blocks("") if "by hidden layers" in block)
-    kept = depth.recall(depth.Config(results=RESULTS / "depth.json"))
+    kept = depth.recall(RESULTS / "depth.json")
     for name, cells in depth.by_scheme(kept).items():
         (line,) = (line for line in table.splitlines() if line.startswith(name))
         wanted = [f"{100 * depth.mean(cell):.1f}" for cell in cells]
         assert line.removeprefix(name).split() == wanted
-    lowest = [f"{100 * depth.accuracies(cell).min():.1f}" for cell in cells]
+    lowest = [f"{100 * depth_cells.accuracies(cell).min():.1f}" for cell in cells]
     assert table.splitlines()[-1].split()[-len(lowest) :] == lowest
 
 
