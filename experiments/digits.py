@@ -272,7 +272,7 @@ def main(arguments: list[str]) -> int:
         path = folder / f"{name}.safetensors"
         with keeping.writing(path):
             ls.export.safetensors.save(path, part.params)
-        print(f"parameters  {path}")
+        print(f"weights {path}")
     keeping.save_figures(plot(result), folder)
     return 0
 

@@ -343,8 +343,8 @@ def heading(load: float | None) -> str:
     )
     if load is not None and load > QUIET:
         said += (
-            f"\nWarning: the load is above {QUIET}. Other work slows these runs, and some libraries "
-            "more than others."
+            f"\nWarning: the load is above {QUIET}. Other work slows these runs, and those of some "
+            "libraries more than others'."
         )
     return said
 
