@@ -66,23 +66,23 @@ class Config:
     seeds: int = 100
     """How many 2-2-1 networks to train on XOR by each recipe."""
     epochs: int = 5_000
-    """Epochs of each, every one a step on all four points."""
+    """Epochs of each network; an epoch is one step on all four points."""
     learning_rate: float = 1.0
     """The first epoch's learning rate; it falls to 0 in a straight line."""
     noise: float = 0.3
     """Variance of the Gaussian noise added to each entry of the gradient."""
     weight_decay: float = 0.01
-    """How much of the parameters is added to the gradient."""
+    """The share of the parameters that is added to the gradient."""
     digit: int = 0
     """Which test digit to show the digit network."""
     digit_epochs: int = 10
     """Epochs of the digit network, 256-32-10."""
     seed: int = 0
-    """Seed of all that is random."""
+    """Seeds the weights, the shuffles and the noise."""
 
 
 def require_config(config: Config) -> None:
-    """Refuses a Config that leaves nothing to compute."""
+    """Raises RefusedError if a Config leaves nothing to compute."""
     keeping.require_counts(config, "seeds", "epochs", "digit_epochs")
     keeping.require_numbers(config, "learning_rate")
     keeping.require_numbers(config, "noise", "weight_decay", zero=True)

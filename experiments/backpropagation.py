@@ -65,7 +65,7 @@ class Config:
     loss: Literal["sigmoid", "softmax"] = "sigmoid"
     """Which cross-entropy."""
     directions: int = 8
-    """Along how many random directions to take central differences."""
+    """How many random directions to take central differences along."""
     seed: int = 0
     """Seeds the weights and the directions."""
     out: Path = Path("results/backpropagation")
@@ -73,7 +73,7 @@ class Config:
 
 
 def require_config(config: Config) -> None:
-    """Refuses a Config that leaves nothing to study."""
+    """Raises RefusedError if a Config leaves nothing to study."""
     keeping.require_some(config, "depths")
     keeping.require_counts(config, "depths", "width", "samples", "directions")
     keeping.require_seed(config)
@@ -210,7 +210,7 @@ def run(config: Config) -> tuple[Study, ...]:
 
 
 def agrees(study: Study) -> bool:
-    """Whether both differences keep their limits; one that is no number does not."""
+    """Whether both differences are within their limits; NaN is not."""
     return study.from_grad <= GRAD_LIMIT and study.from_quotients <= QUOTIENT_LIMIT
 
 

@@ -70,7 +70,7 @@ class Config:
     depths: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64, 128, 256, 1000)
     """Hidden layers of each network."""
     seeds: int = 5
-    """Networks in a cell: seeds 0, 1, …"""
+    """How many networks to train for each start and depth: seeds 0, 1, …"""
     width: int = 64
     """Units of a hidden layer."""
     # Of 6 and 12 what reads most of the held-out digits: `--choose --epochs …`.
@@ -82,11 +82,11 @@ class Config:
     rates: tuple[float, ...] = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
     """Learning rates at the start to choose from; they fall to 0 along a cosine."""
     samples: int | None = None
-    """Use only so many training and test digits, to try the script."""
+    """Use only this many training and test digits, to try the script."""
     choose: bool = False
     """Only choose the rates, and print how well each reads the held-out training digits."""
     fresh: bool = False
-    """Start over, whatever the results have."""
+    """Start over, and replace what --results has."""
     retime: bool = False
     """Time the deepest network again."""
     table: bool = False
@@ -106,7 +106,7 @@ class Trained(NamedTuple):
 
 
 def require_config(config: Config) -> None:
-    """Refuses a Config that leaves nothing to train."""
+    """Raises RefusedError if a Config leaves nothing to train."""
     keeping.require_some(config, "depths", "rates")
     keeping.require_counts(config, "depths", "seeds", "width", "epochs", "batch_size")
     keeping.require_numbers(config, "rates")
@@ -166,7 +166,7 @@ def logits_of(params: ls.Params, inputs: jax.Array) -> jax.Array:
 
 @jax.jit
 def spectrum_of(params: ls.Params, inputs: jax.Array) -> jax.Array:
-    """The singular values of the Jacobian, in the mean over samples."""
+    """The singular values of the Jacobian, averaged over samples."""
     return jax.vmap(ls.jacobian_spectrum, in_axes=(None, 0))(params, inputs).mean(axis=0)
 
 
@@ -243,7 +243,7 @@ def populate(config: Config, cell: Cell, digits: ls.data.Dataset, test: ls.data.
 
 
 def short(number: float) -> float:
-    """Four digits, which is what a reader can use."""
+    """Rounds to four significant digits."""
     return float(f"{number:.4g}")
 
 
@@ -257,7 +257,7 @@ def stopwatch(config: Config, cell: Cell, digits: ls.data.Dataset) -> Timing:
 
 
 def settings_of(config: Config) -> dict[str, Any]:
-    """What decides the numbers of a cell, as JSON has it."""
+    """The settings that decide the numbers of a cell, as in the JSON."""
     names = ("seeds", "width", "epochs", "batch_size", "samples")
     return {**{name: getattr(config, name) for name in names}, "rates": sorted(config.rates)}
 

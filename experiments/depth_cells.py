@@ -96,7 +96,7 @@ class Result(NamedTuple):
 
 
 def recall(path: Path) -> Result:
-    """What a file has.
+    """The results in a file.
 
     Raises:
         RefusedError: if it is not of this experiment.
@@ -137,7 +137,7 @@ def in_order(cells: Sequence[Cell]) -> tuple[Cell, ...]:
 
 
 def by_scheme(result: Result) -> dict[str, list[Cell]]:
-    """The cells of each scheme, shallowest first; where there are none yet, none."""
+    """The cells of each scheme, shallowest first."""
     cells = in_order(result.cells)
     return {name: [cell for cell in cells if cell.scheme == name] for name in SCHEMES}
 
@@ -148,10 +148,10 @@ def accuracies(cell: Cell) -> np.ndarray:
 
 
 def mean(cell: Cell) -> float:
-    """The test accuracy in the mean over seeds."""
+    """The test accuracy, averaged over seeds."""
     return float(accuracies(cell).mean())
 
 
 def reaches(cell: Cell) -> bool:
-    """Whether a cell reads what is wanted."""
+    """Whether a cell's mean accuracy reaches the target."""
     return mean(cell) >= WANTED

@@ -1,4 +1,4 @@
-"""What `depth.py` finds as figures."""
+"""The figures of `depth.py`."""
 
 import math
 from typing import TYPE_CHECKING
@@ -145,7 +145,7 @@ CONTRAST = "4 × Glorot"
 
 
 def draw_curves(result: Result) -> "Figure":
-    """The loss by epoch, in the mean over seeds: a line for each depth, a panel for two schemes."""
+    """The loss by epoch, averaged over seeds: a line for each depth, a panel for two schemes."""
     import matplotlib
     from matplotlib.colors import BoundaryNorm
     from matplotlib.figure import Figure

@@ -1,4 +1,4 @@
-"""What `depth.py` finds as tables."""
+"""The tables of `depth.py`."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -21,7 +21,7 @@ from experiments.depth_cells import (
 
 
 def report(result: Result) -> str:
-    """The accuracies by scheme and depth, what they hang on, and how long the deepest took."""
+    """The accuracies by scheme and depth, what they depend on, and how long the deepest took."""
     settings, origin = result.settings, result.origin
     rates = ", ".join(f"{rate:g}" for rate in settings["rates"])
     lines = [

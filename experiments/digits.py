@@ -79,7 +79,7 @@ class Result(NamedTuple):
 
 
 def require_config(config: Config) -> None:
-    """Refuses a Config that leaves nothing to train."""
+    """Raises RefusedError if a Config leaves nothing to train."""
     keeping.require_counts(config, "hidden", "epochs", "batch_size", "seeds")
     keeping.require_some(config, "hidden")
     keeping.require_numbers(config, "learning_rate")

@@ -42,14 +42,14 @@ LONGEST_NAME = 100
 
 
 class RefusedError(ValueError):
-    """Something a script cannot work with, in one line: it ends with status 2."""
+    """An argument, file or folder that a script cannot work with; it then ends with status 2."""
 
 
 # --- How a script starts and stops ---------------------------------------------------------------
 
 
 def command(main: Callable[[list[str]], int]) -> Callable[..., int]:
-    """Makes the `main` of a script end in one line where it is refused something or interrupted.
+    """Makes the `main` of a script end with one line on stderr if it is refused or interrupted.
 
     Args:
         main: takes the arguments behind the script's name, and returns the exit status.
@@ -91,7 +91,7 @@ def parse(config: type[Config], arguments: Sequence[str]) -> Config:
     """The configuration that a command line asks for.
 
     Raises:
-        RefusedError: if it asks for what there is not.
+        RefusedError: if an option is unknown, or its value cannot be read.
     """
     said = io.StringIO()
     try:
@@ -116,7 +116,7 @@ def command_line(script: str, arguments: Sequence[str]) -> str:
 
 
 def require_counts(config: Any, *names: str, low: int = 1, high: float = math.inf) -> None:
-    """Refuses whole numbers, alone or several, outside low … high; None asks for nothing."""
+    """Raises RefusedError for whole numbers outside low … high; None is always allowed."""
     for name in names:
         value = getattr(config, name)
         several = isinstance(value, tuple)
@@ -129,14 +129,14 @@ def require_counts(config: Any, *names: str, low: int = 1, high: float = math.in
 
 
 def require_some(config: Any, *names: str) -> None:
-    """Refuses an empty list."""
+    """Raises RefusedError for an empty list."""
     for name in names:
         if not getattr(config, name):
             raise RefusedError(f"{name}: expected at least one, got none")
 
 
 def require_numbers(config: Any, *names: str, zero: bool = False) -> None:
-    """Refuses numbers, alone or several, that are not finite and above 0, or at least 0."""
+    """Raises RefusedError for numbers that are not finite and above 0; `zero` allows 0."""
     for name in names:
         value = getattr(config, name)
         for each in value if isinstance(value, tuple) else (value,):
@@ -146,19 +146,19 @@ def require_numbers(config: Any, *names: str, zero: bool = False) -> None:
 
 
 def require_seed(config: Any) -> None:
-    """Refuses a seed that another one stands for."""
+    """Raises RefusedError for a seed outside the range in which no two are the same to JAX."""
     require_counts(config, "seed", low=0, high=2**32 - 1)
 
 
 def require_known(name: str, asked: Sequence[str], known: Sequence[str]) -> None:
-    """Refuses names that there are not."""
+    """Raises RefusedError for unknown names."""
     unknown = [each for each in asked if each not in known]
     if unknown:
         raise RefusedError(f"{name}: expected some of {', '.join(known)}, got {', '.join(unknown)}")
 
 
 def require_folder(name: str, folder: Path) -> None:
-    """Makes a folder that results are to go to, and refuses one that cannot be written to."""
+    """Makes a folder for results; raises RefusedError if it cannot be written to."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
@@ -196,7 +196,7 @@ def folder_of(
     always: Sequence[str] = (),
     never: Sequence[str] = ("out", "results", "progress"),
 ) -> Path:
-    """The folder for what a configuration brings forth: `out`, or one in it that names the inputs.
+    """The folder for a configuration's outputs: `out`, or one inside it that names the settings.
 
     Args:
         config: a dataclass with a field `out`.
@@ -251,7 +251,7 @@ def replayed(made: Mapping[str, Any]) -> str:
 
 
 def read_json(path: Path) -> Any:
-    """What a file of results has.
+    """The content of a file of results.
 
     Raises:
         RefusedError: if the file is not JSON.
@@ -323,7 +323,7 @@ def save_figures(figures: Mapping[str, "Figure"], folder: Path) -> None:
 
 
 class Stopwatch:
-    """Seconds of a run, a callback of it; those before an interruption are kept in a file.
+    """A callback that counts the seconds of a run, also across interruptions, in a file.
 
     Attributes:
         seconds: how long it has taken up to the last epoch.

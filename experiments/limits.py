@@ -55,11 +55,11 @@ class Config:
     seeds: int = 64
     """How many networks to train at every number of hidden units."""
     border: int = 4
-    """How many times as many where the last ones that fail meet the first that are enough."""
+    """How many times as many seeds to try with one hidden unit fewer than the fewest found."""
     widest: int = 64
     """The most hidden units to try."""
     epochs: int = 5_000
-    """Epochs of each, every one a step of Adam on all samples."""
+    """Epochs of each network; an epoch is one step of Adam on all samples."""
     learning_rate: float = 0.05
     """At the start; it falls to 0 along a cosine."""
     # Networks that start by `init_params` find 3 hidden units for the moons, from every seed, but
@@ -67,7 +67,7 @@ class Config:
     steepness: tuple[float, float] = (0.5, 20.0)
     """Hidden units start this steep, logarithmically spread, in 1 / standard deviation."""
     asked: int = 8
-    """At how many networks' hidden spaces to look exactly: the best of those right, and others."""
+    """How many networks to certify: the best of those that are right, and as many others."""
     snapshots: int = 200
     """How often to look at the networks while they train, for the films."""
     components: tuple[int, ...] = (2, 4, 8, 64)
@@ -77,9 +77,9 @@ class Config:
     digit_epochs: int = 300
     """Their epochs, in batches of 64."""
     budget: float = 120.0
-    """Seconds for each question on digits; one that takes longer stays open."""
+    """Seconds for each question on digits; one that takes longer is left open."""
     samples: int | None = None
-    """Use only so many digits, to try the script."""
+    """Use only this many digits, to try the script."""
     pair: tuple[int, int] = (3, 8)
     """Two digits to look at alone, in two components and in all pixels."""
     mnist: bool = False
@@ -101,14 +101,14 @@ class Result(NamedTuple):
 
 
 def settings_of(config: Config) -> dict[str, Any]:
-    """What decides the numbers, as JSON has it."""
+    """The settings that decide the numbers, as in the JSON."""
     left_out = ("mnist", "table", "results", "out")
     settings = dataclasses.asdict(config)
     return json.loads(json.dumps({k: v for k, v in settings.items() if k not in left_out}))
 
 
 def require_config(config: Config) -> None:
-    """Refuses a Config that asks for what there is not."""
+    """Raises RefusedError if a Config asks for something that does not exist."""
     keeping.require_known("data", config.data, list(DATA))
     keeping.require_counts(
         config, "seeds", "border", "widest", "epochs", "snapshots", "asked", "digit_epochs",
@@ -140,7 +140,7 @@ def results_of(config: Config) -> Path:
 
 
 def recall(path: Path) -> dict[str, Any]:
-    """The numbers that a file has.
+    """The numbers in a file.
 
     Raises:
         RefusedError: if they are not of this experiment.

@@ -1,4 +1,4 @@
-"""What `limits.py` finds as tables, made of the numbers as JSON has them."""
+"""The tables of `limits.py`, made from the numbers in its JSON."""
 
 import itertools
 from collections.abc import Sequence

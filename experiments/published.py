@@ -57,15 +57,15 @@ class Config:
     out: Path = Path("results/published")
     """Folder for checkpoints and for the logits of finished networks."""
     samples: int | None = None
-    """Use only so many training and test images, to try the script."""
+    """Use only this many training and test images, to try the script."""
     epochs: int | None = None
-    """Train for so many epochs, to try the script."""
+    """Train for this many epochs, to try the script."""
     progress: bool = True
     """Show a bar for every network."""
 
 
 def require_config(config: Config) -> None:
-    """Refuses a Config that asks for what there is not."""
+    """Raises RefusedError if a Config asks for something that does not exist."""
     keeping.require_known("rows", config.rows, list(ROWS))
     keeping.require_counts(config, "epochs")
     keeping.require_counts(config, "samples", low=100)  # more than there are components
@@ -116,7 +116,7 @@ def change_of(recipe: Recipe, shape: tuple[int, int]) -> Callable[..., jax.Array
 
 
 def features_of(recipe: Recipe, pixels: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-    """The map from pixels to what the network is given, as the training pixels have it."""
+    """The map from pixels to the network's inputs, computed from the training pixels."""
     if not recipe.components:
         return lambda x: x - np.float32(recipe.shift)
     mean = pixels.mean(axis=0, dtype=np.float64)
@@ -180,7 +180,7 @@ def judged(
     judging: np.ndarray,
     **options: Any,
 ) -> tuple[np.ndarray, float]:
-    """Logits for the images that judge, of a network trained on those that are kept."""
+    """Logits of the judging images, from a network trained on the kept ones."""
     features = features_of(recipe, dataset.inputs[kept])
     inputs, targets = features(dataset.inputs[kept]), dataset.targets[kept]
     params, seconds = train(recipe, seed, inputs, targets, shape=dataset.image_shape, **options)
@@ -333,7 +333,7 @@ def run_row(name: str, row: Row, book: Book, config: Config, *, command: str = "
         if len(runs) <= known:  # trained again for the committee, their logits being lost
             continue
         book.keep(name, "runs", runs)
-        if row.wanted_of_committee is not None:
+        if row.target_of_committee is not None:
             wrong = int((shares.argmax(1) != labels).sum())
             book.keep(name, "committee", {"members": len(runs), "wrong": wrong})
     return True
@@ -345,8 +345,8 @@ def machine() -> str:
 
 
 def report(entries: Mapping[str, Any]) -> str:
-    """The table: what is published, what is wanted, what was reached, and with what."""
-    header = ("", "network", "published", "wanted", "here", "epochs", "s a network")
+    """The table: what is published, the target, what was reached, and with what."""
+    header = ("", "network", "published", "target", "here", "epochs", "s a network")
     lines: list[tuple[str, ...]] = [header]
     for name, row in ROWS.items():
         entry = entries.get(name, {})
@@ -367,16 +367,16 @@ def report(entries: Mapping[str, Any]) -> str:
                 row.title,
                 entry["network"],
                 row.published,
-                verdict(row.wanted, few.mean()),
+                verdict(row.target, few.mean()),
                 f"{few.mean():.2f}{spread}%{seeds}",
                 str(entry["epochs"]),
                 f"{np.mean([run['seconds'] for run in runs]):.0f}",
             )
         )
         committee = entry.get("committee")
-        if row.wanted_of_committee is not None and committee and committee["members"] > 1:
+        if row.target_of_committee is not None and committee and committee["members"] > 1:
             error = 100 * committee["wrong"] / entry["test_images"]
-            reached = verdict(row.wanted_of_committee, error)
+            reached = verdict(row.target_of_committee, error)
             title = f"  committee of {committee['members']}"
             lines.append((title, "", "", reached, f"{error:.2f}%", "", ""))
     widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
@@ -403,11 +403,11 @@ def report(entries: Mapping[str, Any]) -> str:
     )
 
 
-def verdict(wanted: float | None, error: float) -> str:
-    """What is wanted, and whether it is reached."""
-    if wanted is None:
+def verdict(target: float | None, error: float) -> str:
+    """The target, and whether it is reached."""
+    if target is None:
         return ""
-    return f"{wanted:.2f}%, {'reached' if round(error, 2) <= wanted else 'missed'}"
+    return f"{target:.2f}%, {'reached' if round(error, 2) <= target else 'missed'}"
 
 
 def run(config: Config, *, command: str = "run(config)") -> dict[str, Any]:

@@ -43,7 +43,7 @@ def trained(monkeypatch):
 
 
 def test_chooses_on_a_part_of_the_training_images_and_tests_once(config, trained, monkeypatch):
-    row = Row("Digits", "digits", (IDLE, GOOD), wanted=50.0, members=2, wanted_of_committee=50.0)
+    row = Row("Digits", "digits", (IDLE, GOOD), target=50.0, members=2, target_of_committee=50.0)
     monkeypatch.setattr(published, "ROWS", {"digits": row})
     book = published.Book(config.results)
     published.run_row("digits", row, book, config)
@@ -136,7 +136,7 @@ def test_without_a_test_set_every_image_is_judged_by_a_network_that_has_not_seen
 
 
 def test_a_row_that_has_not_run_or_not_ended_says_so(monkeypatch):
-    row = Row("Digits", "digits", (GOOD,), published="5.9%", wanted=4.5, members=5)
+    row = Row("Digits", "digits", (GOOD,), published="5.9%", target=4.5, members=5)
     monkeypatch.setattr(published, "ROWS", {"digits": row})
     assert "not run yet" in published.report({})
     runs = [{"seed": 0, "wrong": 9, "seconds": 2.0}]

@@ -56,7 +56,7 @@ class Result(NamedTuple):
 
 
 def seconds(work: Callable[[], Any]) -> float:
-    """How long something takes, all of it."""
+    """The seconds that a call takes, until its result is there."""
     start = time.perf_counter()
     jax.block_until_ready(work())
     return time.perf_counter() - start

@@ -107,7 +107,7 @@ WAYS = {
 
 
 def default_peers() -> tuple[Peer, ...]:
-    """Every peer that this device has a use for; a CPU takes long to compile PyTorch's step."""
+    """The peers that are worthwhile on this device; a CPU takes long to compile PyTorch's step."""
     ways: tuple[Peer, ...] = ("torch",)
     if jax.default_backend() == "gpu":
         ways = ("torch", "torch-compile", "torch-graph")
@@ -125,7 +125,7 @@ class Config:
     rounds: int = 7
     """How often the libraries take turns."""
     peers: tuple[Peer, ...] = dataclasses.field(default_factory=default_peers)
-    """Which libraries to stand beside; one that is not installed is left out, and said so."""
+    """Which libraries to compare with; one that is not installed is left out, which is printed."""
     scale: float = 1.0
     """Share of the epochs to run: less for a quick look, more on a fast device."""
     save: Path | None = None
@@ -133,7 +133,7 @@ class Config:
 
 
 def require_config(config: Config) -> None:
-    """Refuses a Config that leaves nothing to time."""
+    """Raises RefusedError if a Config leaves nothing to time."""
     keeping.require_counts(config, "rounds")
     keeping.require_numbers(config, "scale")
 
@@ -243,7 +243,7 @@ def run(config: Config) -> Iterator[Section]:
 
 
 def is_there(peer: Peer) -> bool:
-    """Whether a peer is installed, and has the device it needs."""
+    """Whether a peer is installed and has the device that it needs."""
     if importlib.util.find_spec(peer.partition("-")[0]) is None:
         return False
     if peer != "torch-graph":
@@ -331,12 +331,12 @@ def tell_checkpoint(seconds: dict[str, list[float]]) -> str:
 
 
 def load_now() -> float | None:
-    """How many processes wanted a core in the last minute, in the mean; None if nobody tells."""
+    """The load average over the last minute; None on a system that does not have it."""
     return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
 
 
 def heading(load: float | None) -> str:
-    """What everything ran on, and how busy that was."""
+    """The machine, and how busy it is."""
     said = (
         f"jax {jax.__version__} on {jax.devices()[0].device_kind}, {os.cpu_count()} cores, "
         f"Python {platform.python_version()}, load {'unknown' if load is None else f'{load:.2f}'}"

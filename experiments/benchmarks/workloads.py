@@ -34,7 +34,7 @@ class Workload(NamedTuple):
 
     @property
     def rates(self) -> tuple[float, ...]:
-        """Which share of its inputs each layer is not given."""
+        """The share of its inputs that is dropped, for each layer."""
         inputs, hidden = self.dropout or (0.0, 0.0)
         return (inputs, *[hidden] * (len(self.sizes) - 2))
 

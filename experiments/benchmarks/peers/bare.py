@@ -12,7 +12,7 @@ from experiments.benchmarks.workloads import LEARNING_RATE, Data, Train, Workloa
 
 
 def prepare(work: Workload, train: Data, held: Data) -> Train:
-    """The steps of `fit` and nothing else, in one compiled program: what they cost at least."""
+    """The steps of `fit` and nothing else, in one compiled program: the least they can cost."""
     key = jax.random.key(0)
     start = ls.init_params(key, work.sizes)
     optimizer = optax.sgd(LEARNING_RATE)
