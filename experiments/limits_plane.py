@@ -169,7 +169,7 @@ def hidden_of(params: ls.Params, inputs: jax.Array) -> jax.Array:
 
 
 def with_line(params: ls.Params, separator: ls.Separator) -> ls.Params:
-    """The network with the line as its last unit, so steep that it puts the nearest samples at ±4."""
+    """The network with the line as its last unit, steep enough for ±4 at the nearest samples."""
     scale = STEEP / float(separator.margin)
     weight = scale * np.array([separator.weight], float)
     bias = scale * np.array([separator.bias], float)

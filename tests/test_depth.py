@@ -452,6 +452,10 @@ class TestFigures:
 
 
 class TestCommand:
+    @pytest.fixture(autouse=True)
+    def elsewhere(self, monkeypatch, tmp_path):
+        monkeypatch.chdir(tmp_path)
+
     def main(self, config, *options, depths="1 3"):
         words = f"--depths {depths} --seeds 2 --width 12 --epochs 1 --samples 60 --batch-size 20"
         return depth.main(
@@ -482,9 +486,8 @@ class TestCommand:
         assert capsys.readouterr().out.startswith(depth.report(made_up()))
 
     def test_what_the_repository_keeps_is_drawn_only_where_asked_and_never_written(
-        self, monkeypatch, tmp_path, capsys
+        self, monkeypatch, capsys
     ):
-        monkeypatch.chdir(tmp_path)
         path = keeping.KEPT / "depth.json"
         before = path.read_bytes()
         monkeypatch.setattr(depth, "train", lambda *_: pytest.fail("trained"))
@@ -518,3 +521,20 @@ class TestCommand:
         line = next(line for line in said.splitlines() if line.startswith(depth.OURS))
         assert line.split()[-1] == f"{100 * max(wanted.validation.values()):.1f}"
         assert config.results.read_bytes() == before
+
+    @pytest.mark.parametrize(
+        ("words", "wrong"),
+        [
+            ("--rates 0", "rates: expected finite numbers above 0, got (0.0,)"),
+            ("--depths 0", "depths: expected each at least 1, got (0,)"),
+            ("--out /dev/null/new", "out: expected a folder to write to"),
+            ("--results /dev/null/new/r.json", "results: expected a folder to write to"),
+        ],
+    )
+    def test_refuses_wrong_arguments_in_one_line(self, words, wrong, monkeypatch, capsys):
+        monkeypatch.setattr(depth, "run", lambda *_, **__: pytest.fail("ran"))
+        with pytest.raises(SystemExit) as ended:
+            depth.main(words.split())
+        assert ended.value.code == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith(wrong)

@@ -85,9 +85,10 @@ class HiddenBound(NamedTuple):
             ValueError: if a shape is wrong, or there are not two classes.
             TypeError: if inputs or labels are of a wrong kind.
         """
-        inputs, positive = _samples(inputs, labels)
+        positive = _positive(labels)
         if not self.one_unit.verify(inputs, labels):
             return False
+        inputs = np.asarray(inputs)
         if isinstance(self.one_unit, Separator):
             return self.hidden == 0
         if self.cones and not cones_hold(self.cones, inputs, positive):
@@ -129,8 +130,9 @@ def hidden_bound(inputs: ArrayLike, labels: ArrayLike, *, budget: float = 600.0)
     Source: Laguerre, "Sur la théorie des équations numériques", 1883, for the zeros of sums of
     exponentials.
     """
-    inputs, positive = _samples(inputs, labels)
+    positive = _positive(labels)
     one_unit = certify(inputs, labels, budget=budget)
+    inputs = np.asarray(inputs)
     assert not isinstance(one_unit, ClassCertificates)
     if one_unit.numerical_only:
         raise TimeoutError(
@@ -155,16 +157,16 @@ def _reasons(cones: Sequence[Cone], line: Sequence[int]) -> list[tuple[int, str]
     return reasons
 
 
-def _samples(inputs: ArrayLike, labels: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """Inputs, and which of the samples are of the greater of two classes."""
-    inputs, labels = np.asarray(inputs), np.asarray(labels)
+def _positive(labels: ArrayLike) -> np.ndarray:
+    """Which of the samples are of the greater of two classes."""
+    labels = np.asarray(labels)
     classes = np.unique(labels)
     if labels.ndim != 1 or len(classes) != 2:
         raise ValueError(
             f"labels: expected (samples,) of two classes, got shape {labels.shape} of "
             f"{len(classes)}"
         )
-    return inputs, labels == classes[1]
+    return labels == classes[1]
 
 
 def two_units_fail(inputs: np.ndarray, positive: np.ndarray) -> tuple[Cone, ...] | None:
