@@ -250,16 +250,19 @@ def replayed(made: Mapping[str, Any]) -> str:
     )
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path) -> dict[str, Any]:
     """The content of a file of results.
 
     Raises:
-        RefusedError: if the file is not JSON.
+        RefusedError: if the file is not a JSON object.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:  # of JSON and of UTF-8
         raise RefusedError(f"results: expected JSON in {path}, got {error}") from error
+    if not isinstance(content, dict):
+        raise RefusedError(f"results: expected a JSON object in {path}, got {content!r:.40}")
+    return content
 
 
 def write_json(path: Path, parts: Mapping[str, Any], *, within: str = "") -> None:

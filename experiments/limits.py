@@ -147,7 +147,7 @@ def recall(path: Path) -> dict[str, Any]:
     """
     kept = keeping.read_json(path)
     parts = {"settings", "origin", "plane", "digits", "mnist"}
-    if not isinstance(kept, dict) or kept.keys() != parts:
+    if kept.keys() != parts:
         raise keeping.RefusedError(
             f"results: expected what this experiment keeps in {path}, got other JSON"
         )
