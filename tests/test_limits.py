@@ -363,7 +363,11 @@ class TestCommand:
 
     @pytest.mark.parametrize(
         ("content", "words"),
-        [("{}", "results: expected what this experiment keeps"), ("{", "results: expected JSON")],
+        [
+            ("{}", "results: expected what this experiment keeps"),
+            ("{", "results: expected JSON"),
+            ("[]", "results: expected a JSON object"),
+        ],
     )
     def test_refuses_results_that_are_none(self, content, words, tmp_path):
         path = tmp_path / "r.json"
