@@ -1,5 +1,7 @@
 """Is a line enough? Exact proofs, either way, for data and after every layer of a network."""
 
+from logistack.separability.capacity import HiddenBound as HiddenBound
+from logistack.separability.capacity import hidden_bound as hidden_bound
 from logistack.separability.certificates import Certificate as Certificate
 from logistack.separability.certificates import CommonPoint as CommonPoint
 from logistack.separability.certificates import Line as Line
