@@ -21,9 +21,9 @@ help:
 	@echo 'make digits            train a network on handwritten digits and show what it learned'
 	@echo 'make article           reproduce the numbers and figures of the article'
 	@echo 'make backpropagation   compute the gradient by hand, and draw where it vanishes'
-	@echo 'make depth             train stacks of 1 to 1,000 layers from five starts, and draw where they fail'
+	@echo 'make depth             train stacks of 1 to 1,000 layers from five starts, for half an hour, and draw where they fail'
 	@echo 'make limits            find how many hidden units are enough where a line is not, with proofs both ways'
-	@echo 'make published         print the errors reached beside the published ones; PUBLISHED= trains what is missing'
+	@echo 'make published         print the kept errors beside the published ones; PUBLISHED= trains the networks, for hours'
 	@echo 'make test              lint, types, the whole suite, and the public surface of the built wheel'
 	@echo 'make test-fast         what of it trains small networks, for another PYTHON=python3.12'
 	@echo 'make benchmark         time training beside PyTorch, scikit-learn, Flax and Equinox'
@@ -44,7 +44,8 @@ depth: $(VENV)/.experiments
 limits: $(VENV)/.experiments
 	$(VENV)/bin/python experiments/limits.py
 
-# All of its networks take hours on two cores, so only the table is drawn unless asked otherwise.
+# All of its networks take hours on two cores, so the results that are kept are printed unless
+# asked otherwise.
 PUBLISHED := --table
 published: $(VENV)/.experiments
 	$(VENV)/bin/python experiments/published.py $(PUBLISHED)

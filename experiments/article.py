@@ -4,10 +4,16 @@ Prints *stated / computed / agrees* for every number of the article that logista
 its figures, and trains 2-2-1 networks on XOR from many seeds.
 """
 
-import math
-import pathlib
-import re
+import signal
 import sys
+from pathlib import Path
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # while all is imported: no traceback
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,9 +22,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import tyro
 
 import logistack as ls
+from experiments import keeping
+from experiments.keeping import member
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -34,6 +41,7 @@ NETWORK = (
 )
 
 SAMPLE = jnp.array([1.0, -1.0])
+TEST_DIGITS = 359
 
 # Noise and weight decay, as shares of what the command line says.
 RECIPES = {
@@ -53,24 +61,33 @@ reach (and the loss above 0), and the learning rate falls to 0, so that the nois
 class Config:
     """Reproduces the article: its numbers, its figures, and XOR learned from scratch."""
 
-    out: pathlib.Path = pathlib.Path("results/article")
-    """Folder for the figures."""
+    out: Path = Path("results/article")
+    """Folder for the figures; other settings have a folder in it."""
     seeds: int = 100
     """How many 2-2-1 networks to train on XOR by each recipe."""
     epochs: int = 5_000
-    """Epochs of each, every one a step on all four points."""
+    """Epochs of each network; an epoch is one step on all four points."""
     learning_rate: float = 1.0
     """The first epoch's learning rate; it falls to 0 in a straight line."""
     noise: float = 0.3
     """Variance of the Gaussian noise added to each entry of the gradient."""
     weight_decay: float = 0.01
-    """How much of the parameters is added to the gradient."""
+    """The share of the parameters that is added to the gradient."""
     digit: int = 0
     """Which test digit to show the digit network."""
     digit_epochs: int = 10
     """Epochs of the digit network, 256-32-10."""
     seed: int = 0
-    """Seed of all that is random."""
+    """Seeds the weights, the shuffles and the noise."""
+
+
+def require_config(config: Config) -> None:
+    """Raises RefusedError if a Config leaves nothing to compute."""
+    keeping.require_counts(config, "seeds", "epochs", "digit_epochs")
+    keeping.require_numbers(config, "learning_rate")
+    keeping.require_numbers(config, "noise", "weight_decay", zero=True)
+    keeping.require_counts(config, "digit", low=0, high=TEST_DIGITS - 1)
+    keeping.require_seed(config)
 
 
 class Row(NamedTuple):
@@ -166,11 +183,6 @@ def best_unit(
     return member(units, best)[0], int(right[best])
 
 
-def member(tree: Any, index: int) -> Any:
-    """One entry of every array's leading axis."""
-    return jax.tree.map(lambda each: each[index], tree)
-
-
 def at_layer(layer: int) -> Callable[[], jax.Array]:
     """Computes the output of one layer of the 2-2-2-2 network at (1, −1)."""
     return lambda: ls.activations(NETWORK, SAMPLE)[layer - 1]
@@ -227,9 +239,9 @@ def check(row: Row) -> Checked:
             computed.append(f"{value:.{decimals}f}")
             agrees.append(computed[-1] == number)
         else:
-            wanted = math.sqrt(int(number[1:])) if number[0] == "√" else int(number)
+            stated = math.sqrt(int(number[1:])) if number[0] == "√" else int(number)
             computed.append(f"{value:.6g}")
-            agrees.append(math.isclose(value, wanted, rel_tol=1e-6, abs_tol=1e-6))
+            agrees.append(math.isclose(value, stated, rel_tol=1e-6, abs_tol=1e-6))
     texts = iter(computed)
     return Checked(
         row.what, row.stated, re.sub(NUMBER, lambda _: next(texts), row.stated), all(agrees)
@@ -263,7 +275,7 @@ def train_xor(config: Config) -> dict[str, XorRuns]:
 
 def train_digit(config: Config) -> Digit:
     """Trains the digit network, and looks at one test digit."""
-    train, test = (ls.data.load("digits16", split=split) for split in ("train", "test"))
+    train, test = (keeping.load("digits16", split=split) for split in ("train", "test"))
     inputs, targets = jnp.asarray(test.inputs), jnp.asarray(test.targets)
     for_start, for_order = jax.random.split(jax.random.key(config.seed))
     params = ls.fit(
@@ -293,6 +305,7 @@ def train_digit(config: Config) -> Digit:
 
 def run(config: Config) -> Result:
     """Computes the table, and trains."""
+    require_config(config)
     digit = train_digit(config)
     table = tuple(check(row) for row in ARTICLE + digit_rows(digit))
     return Result(table, train_xor(config), digit)
@@ -367,16 +380,20 @@ def report(result: Result) -> str:
     return "\n".join([*lines, WHY])
 
 
-def main() -> int:
-    config = tyro.cli(Config)
+@keeping.command
+def main(arguments: list[str]) -> int:
+    """Runs the experiment from the command line; 1 if a number does not agree."""
+    config = keeping.parse(Config, arguments)
+    require_config(config)
+    folder = keeping.folder_of(config)
+    keeping.require_folder("out", folder)
     result = run(config)
     print(report(result))
-    for name, figure in plot(result).items():
-        ls.plots.save(figure, config.out / f"{name}.png")
-    print(f"\nFigures: {config.out}")
+    print()
+    keeping.save_figures(plot(result), folder)
     return 0 if all(row.agrees for row in result.table) else 1
 
 
 if __name__ == "__main__":
     ls.keep_compiled_programs()
-    sys.exit(main())
+    keeping.start(main)

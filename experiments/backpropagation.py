@@ -8,10 +8,16 @@ many depths, by how they were initialized.
     python experiments/backpropagation.py --loss softmax --depths 2 8 64
 """
 
+import signal
+import sys
+from pathlib import Path
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # while all is imported: no traceback
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 import dataclasses
 import math
-import pathlib
-import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -19,10 +25,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import tyro
 
 import logistack as ls
-from logistack.initialization import SCHEMES
+from experiments import keeping
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,6 +35,9 @@ if TYPE_CHECKING:
 
 # The largest relative differences allowed from jax.grad and from central differences, in float64.
 GRAD_LIMIT, QUOTIENT_LIMIT = 1e-12, 1e-7
+
+# Where the weights start: the `scheme` of `ls.init_params`.
+SCHEMES = ("orthogonal", "glorot", "normal", "zeros")
 
 # The output y of the logits z, and the loss for which ∂C/∂z is y − ŷ.
 OUTPUTS = {"sigmoid": jax.nn.sigmoid, "softmax": jax.nn.softmax}
@@ -57,11 +65,18 @@ class Config:
     loss: Literal["sigmoid", "softmax"] = "sigmoid"
     """Which cross-entropy."""
     directions: int = 8
-    """Along how many random directions to take central differences."""
+    """How many random directions to take central differences along."""
     seed: int = 0
     """Seeds the weights and the directions."""
-    out: pathlib.Path = pathlib.Path("results/backpropagation")
-    """Folder for the figure."""
+    out: Path = Path("results/backpropagation")
+    """Folder for the figure; other settings have a folder in it."""
+
+
+def require_config(config: Config) -> None:
+    """Raises RefusedError if a Config leaves nothing to study."""
+    keeping.require_some(config, "depths")
+    keeping.require_counts(config, "depths", "width", "samples", "directions")
+    keeping.require_seed(config)
 
 
 class Study(NamedTuple):
@@ -180,9 +195,8 @@ def study(config: Config, inputs: jax.Array, targets: jax.Array, scheme: str, de
 
 def run(config: Config) -> tuple[Study, ...]:
     """Studies every scheme at every depth, in float64."""
-    if min(config.depths, default=0) < 1:
-        raise ValueError(f"depths: expected at least one, each at least 1, got {config.depths}")
-    digits = ls.data.load("digits")
+    require_config(config)
+    digits = keeping.load("digits")
     with jax.enable_x64(True):
         inputs, targets = (
             jnp.asarray(rows[: config.samples], jnp.float64)
@@ -196,7 +210,7 @@ def run(config: Config) -> tuple[Study, ...]:
 
 
 def agrees(study: Study) -> bool:
-    """Whether both differences keep their limits; one that is no number does not."""
+    """Whether both differences are within their limits; NaN is not."""
     return study.from_grad <= GRAD_LIMIT and study.from_quotients <= QUOTIENT_LIMIT
 
 
@@ -295,19 +309,20 @@ def report(result: Sequence[Study]) -> str:
     return "\n".join([*lines, WHY])
 
 
-def main(arguments: list[str] | None = None) -> int:
+@keeping.command
+def main(arguments: list[str]) -> int:
     """Runs the experiment from the command line; 1 if a gradient does not agree."""
-    config = tyro.cli(Config, args=arguments)
+    config = keeping.parse(Config, arguments)
+    require_config(config)
+    folder = keeping.folder_of(config)
+    keeping.require_folder("out", folder)
     result = run(config)
     print(report(result))
     print()
-    for name, figure in plot(result).items():
-        path = config.out / f"{name}.png"
-        ls.plots.save(figure, path)
-        print(f"figure  {path}")
+    keeping.save_figures(plot(result), folder)
     return 0 if all(map(agrees, result)) else 1
 
 
 if __name__ == "__main__":
     ls.keep_compiled_programs()
-    sys.exit(main())
+    keeping.start(main)

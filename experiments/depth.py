@@ -8,43 +8,56 @@ test digits are looked at once, by the networks trained after that choice on all
     python experiments/depth.py                      # half an hour on two cores
     python experiments/depth.py --depths 1 4 16 64   # minutes
     python experiments/depth.py --choose --epochs 6  # choose alone, without a test digit
+    python experiments/depth.py --table              # the results that are kept, in seconds
 
-Every cell of scheme and depth is kept in a small JSON, `experiments/results/depth.json`, from which
-the table and figures are drawn: the same command again does only what is missing.
+Every cell of scheme and depth is kept in a small JSON beside the figures, from which these and the
+tables are drawn: the same command again does only what is missing, and says what it did not do.
+The repository keeps one, `experiments/results/depth.json`, which is written only if `--results`
+names it.
 """
+
+import signal
+import sys
+from pathlib import Path
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # while all is imported: no traceback
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import dataclasses
 import functools
-import json
 import math
-import os
-import shlex
-import sys
 import time
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 import optax
-import tyro
 
 import logistack as ls
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-# What every stack in folded steps is to read of the test digits, in the mean over seeds.
-WANTED = 0.96
-CHANCE = 0.1
+from experiments import keeping
+from experiments.depth_cells import (
+    LOST,
+    OURS,
+    SCHEMES,
+    Cell,
+    Network,
+    Result,
+    Timing,
+    by_scheme,
+    depth_of,
+    in_order,
+    keep,
+    mean,
+    reaches,
+    recall,
+)
+from experiments.depth_figures import plot
+from experiments.depth_tables import report, report_choice
 
 # Beyond so many layers the first seed alone judges the rates: deep networks take their time.
 JUDGED_BY_ALL = 16
-
-# A rate too large, at which no more than this is read, is not tried in deeper networks.
-LOST = 2 * CHANCE
 
 # At how many test digits the Jacobian is looked at.
 LOOKED_AT = 10
@@ -57,7 +70,7 @@ class Config:
     depths: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64, 128, 256, 1000)
     """Hidden layers of each network."""
     seeds: int = 5
-    """Networks in a cell: seeds 0, 1, …"""
+    """How many networks to train for each start and depth: seeds 0, 1, …"""
     width: int = 64
     """Units of a hidden layer."""
     # Of 6 and 12 what reads most of the held-out digits: `--choose --epochs …`.
@@ -69,94 +82,19 @@ class Config:
     rates: tuple[float, ...] = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
     """Learning rates at the start to choose from; they fall to 0 along a cosine."""
     samples: int | None = None
-    """Use only so many training and test digits, to try the script."""
+    """Use only this many training and test digits, to try the script."""
     choose: bool = False
     """Only choose the rates, and print how well each reads the held-out training digits."""
     fresh: bool = False
-    """Start over, whatever the results have."""
+    """Start over, and replace what --results has."""
     retime: bool = False
     """Time the deepest network again."""
-    results: Path = Path("experiments/results/depth.json")
-    """Where the results are kept that the table and figures are drawn from."""
+    table: bool = False
+    """Only draw the tables and figures of the results that are kept, and train nothing."""
+    results: Path | None = None
+    """File to keep the results in and to go on from; if none is named, one beside the figures."""
     out: Path = Path("results/depth")
-    """Folder for the figures."""
-
-
-class Scheme(NamedTuple):
-    """Where a network starts, and in which coordinates it takes its steps."""
-
-    drawn: str
-    change: Callable[[ls.Params], ls.Params]
-    coordinates: str
-
-
-def as_drawn(params: ls.Params) -> ls.Params:
-    return params
-
-
-def quartered(params: ls.Params) -> ls.Params:
-    """The textbook's ±√(6 / (in + out)): the library draws with the factor 4 that σ asks for."""
-    return jax.tree.map(lambda array: array / 4, params)
-
-
-def quartered_and_folded(params: ls.Params) -> ls.Params:
-    """The network of logistic units that computes what tanh units compute from the textbook's."""
-    return ls.fold(quartered(params))
-
-
-OURS = "centred orthogonal, folded steps"
-SCHEMES = {
-    "textbook Glorot": Scheme("glorot", quartered, "plain"),
-    "4 × Glorot": Scheme("glorot", as_drawn, "plain"),
-    "centred Glorot": Scheme("glorot", quartered_and_folded, "plain"),
-    "centred orthogonal, plain steps": Scheme("orthogonal", as_drawn, "plain"),
-    OURS: Scheme("orthogonal", as_drawn, "centred"),
-}
-
-
-class Network(NamedTuple):
-    """One trained network.
-
-    `losses` are summed over the training digits, one an epoch, in nats, and None where the run
-    had stopped; `stuck` says that the last is that of the base rate; `largest` and `smallest` are
-    singular values of ∂ logits / ∂x at the start, in the mean over a few test digits.
-    """
-
-    seed: int
-    accuracy: float
-    stuck: bool
-    seconds: float
-    largest: float
-    smallest: float
-    losses: tuple[float | None, ...]
-
-
-class Cell(NamedTuple):
-    """The networks of one scheme and depth, and the validation accuracy that chose their rate."""
-
-    scheme: str
-    depth: int
-    rate: float
-    validation: dict[str, float]
-    networks: tuple[Network, ...]
-
-
-class Timing(NamedTuple):
-    """How long one network takes from nothing, compilation included, and how long once more."""
-
-    scheme: str
-    depth: int
-    seconds: float
-    seconds_compiled: float
-
-
-class Result(NamedTuple):
-    """Everything kept so far: by what settings, in which cells, and how it came about."""
-
-    settings: dict[str, Any]
-    cells: tuple[Cell, ...] = ()
-    timing: Timing | None = None
-    origin: dict[str, Any] = {}  # noqa: RUF012
+    """Folder for the figures; other settings have a folder in it."""
 
 
 class Trained(NamedTuple):
@@ -168,27 +106,17 @@ class Trained(NamedTuple):
 
 
 def require_config(config: Config) -> None:
-    """Refuses a Config that leaves nothing to train."""
-    if min(config.depths, default=0) < 1:
-        raise ValueError(f"depths: expected at least one, each at least 1, got {config.depths}")
-    if not config.rates or not all(0 < rate < math.inf for rate in config.rates):
-        raise ValueError(f"rates: expected at least one, each above 0, got {config.rates}")
-    for name in ("seeds", "width", "epochs", "batch_size"):
-        if getattr(config, name) < 1:
-            raise ValueError(f"{name}: expected at least 1, got {getattr(config, name)}")
-    if config.samples is not None and config.samples < 5:  # of which the fifth is held out
-        raise ValueError(f"samples: expected at least 5, or None for all, got {config.samples}")
+    """Raises RefusedError if a Config leaves nothing to train."""
+    keeping.require_some(config, "depths", "rates")
+    keeping.require_counts(config, "depths", "seeds", "width", "epochs", "batch_size")
+    keeping.require_numbers(config, "rates")
+    keeping.require_counts(config, "samples", low=5)  # of which the fifth is held out
 
 
 def load(split: str, samples: int | None) -> ls.data.Dataset:
     """Digits with pixels from −½ to ½, about which centred units are balanced."""
-    digits = ls.data.load("digits", split=split)
-    return dataclasses.replace(
-        digits,
-        inputs=digits.inputs[:samples] - np.float32(0.5),
-        targets=digits.targets[:samples],
-        labels=digits.labels[:samples],
-    )
+    digits = keeping.part_of(keeping.load("digits", split=split), slice(samples))
+    return dataclasses.replace(digits, inputs=digits.inputs - np.float32(0.5))
 
 
 def begin(name: str, seed: int, sizes: Sequence[int]) -> ls.Params:
@@ -238,7 +166,7 @@ def logits_of(params: ls.Params, inputs: jax.Array) -> jax.Array:
 
 @jax.jit
 def spectrum_of(params: ls.Params, inputs: jax.Array) -> jax.Array:
-    """The singular values of the Jacobian, in the mean over samples."""
+    """The singular values of the Jacobian, averaged over samples."""
     return jax.vmap(ls.jacobian_spectrum, in_axes=(None, 0))(params, inputs).mean(axis=0)
 
 
@@ -248,18 +176,12 @@ def accuracy_of(params: ls.Params, digits: ls.data.Dataset) -> float:
     return round(share, 6)
 
 
-def part(digits: ls.data.Dataset, kept: np.ndarray) -> ls.data.Dataset:
-    """The digits that are kept."""
-    parts = {name: getattr(digits, name)[kept] for name in ("inputs", "targets", "labels")}
-    return dataclasses.replace(digits, **parts)
-
-
 def choose(
     config: Config, name: str, depth: int, rates: Sequence[float], digits: ls.data.Dataset
 ) -> dict[str, float]:
     """How well each rate reads every fifth training digit, having learned the others."""
     held_out = np.arange(len(digits.labels)) % 5 == 4
-    learned, judging = part(digits, ~held_out), part(digits, held_out)
+    learned, judging = (keeping.part_of(digits, rows) for rows in (~held_out, held_out))
     seeds = range(config.seeds if depth <= JUDGED_BY_ALL else 1)
 
     def read(rate: float) -> float:
@@ -321,7 +243,7 @@ def populate(config: Config, cell: Cell, digits: ls.data.Dataset, test: ls.data.
 
 
 def short(number: float) -> float:
-    """Four digits, which is what a reader can use."""
+    """Rounds to four significant digits."""
     return float(f"{number:.4g}")
 
 
@@ -335,62 +257,44 @@ def stopwatch(config: Config, cell: Cell, digits: ls.data.Dataset) -> Timing:
 
 
 def settings_of(config: Config) -> dict[str, Any]:
-    """What decides the numbers of a cell, as JSON has it."""
+    """The settings that decide the numbers of a cell, as in the JSON."""
     names = ("seeds", "width", "epochs", "batch_size", "samples")
     return {**{name: getattr(config, name) for name in names}, "rates": sorted(config.rates)}
 
 
-def recall(config: Config) -> Result:
+def folder_of(config: Config) -> Path:
+    """The folder for the figures. Results of all depths are in one."""
+    never = ("depths", "choose", "fresh", "retime", "table", "results", "out")
+    return keeping.folder_of(config, never=never)
+
+
+def results_of(config: Config) -> Path:
+    """The file that the results are kept in."""
+    return config.results or folder_of(config) / "depth.json"
+
+
+def recall_same(config: Config) -> Result:
     """What has been kept by the same settings; nothing, where there is none or it is to be new."""
-    path, settings = config.results, settings_of(config)
+    path, settings = results_of(config), settings_of(config)
     if config.fresh or not path.exists():
         return Result(settings)
     try:
-        kept = json.loads(path.read_text(encoding="utf-8"))
-        cells = [
-            Cell(**{**cell, "networks": tuple(Network(**each) for each in cell["networks"])})
-            for cell in kept["cells"]
-        ]
-        timing = None if kept["timing"] is None else Timing(**kept["timing"])
-        result = Result(kept["settings"], tuple(cells), timing, kept["origin"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(
-            f"results: expected what this experiment keeps in {path}, got {error!r}: "
-            "--fresh starts over"
-        ) from error
+        result = recall(path)
+    except keeping.RefusedError as error:
+        raise keeping.RefusedError(f"{error}: --fresh starts over") from error
     for name, wanted in settings.items():
         if result.settings.get(name) != wanted:
-            raise ValueError(
+            raise keeping.RefusedError(
                 f"results: expected {name} {wanted} in {path}, got {result.settings.get(name)}: "
                 "--fresh starts over, --results names another file"
             )
     return result
 
 
-def keep(path: Path, result: Result) -> None:
-    """Writes the results, a line for each network, whole or not at all."""
-
-    def cell_text(cell: Cell) -> str:
-        networks = ",\n  ".join(json.dumps(network._asdict()) for network in cell.networks)
-        head = json.dumps({**cell._asdict(), "networks": []})
-        return head.removesuffix("[]}") + f"[\n  {networks}]}}"
-
-    timing = None if result.timing is None else result.timing._asdict()
-    parts = [("settings", result.settings), ("origin", result.origin), ("timing", timing)]
-    lines = [f'"{name}": {json.dumps(value, ensure_ascii=False)}' for name, value in parts]
-    cells = ",\n".join(map(cell_text, result.cells))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f"{path.name}.unfinished")
-    unfinished.write_text(
-        "{" + ",\n".join(lines) + f',\n"cells": [\n{cells}\n]}}\n', encoding="utf-8"
-    )
-    os.replace(unfinished, path)
-
-
 def run(config: Config, *, command: str = "run(config)") -> Result:
     """Trains what is not kept yet, keeping every cell; returns all that is kept."""
     require_config(config)
-    result = recall(config)
+    path, result = results_of(config), recall_same(config)
     digits, test = (load(split, config.samples) for split in ("train", "test"))
     lap = time.perf_counter()
 
@@ -398,14 +302,9 @@ def run(config: Config, *, command: str = "run(config)") -> Result:
         nonlocal lap
         seconds = result.origin.get("seconds", 0.0) + time.perf_counter() - lap
         lap = time.perf_counter()
-        origin = {
-            "command": command,
-            "jax": jax.__version__,
-            "device": f"{jax.devices()[0].device_kind}, {os.cpu_count()} cores",
-            "seconds": round(seconds, 1),
-        }
+        origin = keeping.origin(command, seconds)
         result = result._replace(cells=in_order(result.cells), origin=origin)
-        keep(config.results, result)
+        keep(path, result)
         return result
 
     for depth in sorted(set(config.depths)):
@@ -435,309 +334,33 @@ def choose_all(config: Config) -> list[Cell]:
     return cells
 
 
-def depth_of(cell: Cell) -> int:
-    return cell.depth
-
-
-def in_order(cells: Sequence[Cell]) -> tuple[Cell, ...]:
-    """Schemes in their order, each from the shallowest to the deepest."""
-    names = list(SCHEMES)
-    return tuple(sorted(cells, key=lambda cell: (names.index(cell.scheme), cell.depth)))
-
-
-def by_scheme(result: Result) -> dict[str, list[Cell]]:
-    """The cells of each scheme, shallowest first; where there are none yet, none."""
-    cells = in_order(result.cells)
-    return {name: [cell for cell in cells if cell.scheme == name] for name in SCHEMES}
-
-
-def accuracies(cell: Cell) -> np.ndarray:
-    """The test accuracy of each seed."""
-    return np.array([network.accuracy for network in cell.networks])
-
-
-def mean(cell: Cell) -> float:
-    """The test accuracy in the mean over seeds."""
-    return float(accuracies(cell).mean())
-
-
-def reaches(cell: Cell) -> bool:
-    """Whether a cell reads what is wanted."""
-    return mean(cell) >= WANTED
-
-
-def plot(result: Result) -> dict[str, "Figure"]:
-    """Draws accuracy by depth as lines and as a table of colors, and the loss by epoch."""
-    import matplotlib
-
-    with matplotlib.rc_context(ls.plots.STYLE):
-        figures = {
-            "depth": draw_lines(result),
-            "depth-map": draw_map(result),
-            "depth-curves": draw_curves(result),
-        }
-        for figure in figures.values():
-            figure.draw_without_rendering()
-    return figures
-
-
-def draw_lines(result: Result) -> "Figure":
-    """Test accuracy by depth: a line for each scheme, and a band from its worst to its best seed.
-
-    A line's name stands where the line falls, scheme after scheme further down; or at its end.
-    """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7.2, 3.5))
-    axes = figure.add_subplot()
-    schemes = {name: cells for name, cells in by_scheme(result).items() if cells}
-    for index, (name, cells) in enumerate(schemes.items()):
-        # Ours comes last, in the first color.
-        color = ls.plots.PALETTE[len(schemes) - 1 - index]
-        depths = [cell.depth for cell in cells]
-        each = 100 * np.array([accuracies(cell) for cell in cells])
-        middle = each.mean(axis=1)
-        ours = name == OURS
-        axes.fill_between(depths, each.min(axis=1), each.max(axis=1), color=color, alpha=0.2, lw=0)
-        axes.plot(
-            depths,
-            middle,
-            color=color,
-            marker=ls.plots.MARKERS[len(schemes) - 1 - index],
-            markersize=4,
-            markeredgecolor="white",
-            markeredgewidth=0.5,
-            linewidth=1.8 if ours else 1.1,
-            label=name,
-        )
-        label_line(axes, name, np.log(depths), middle, height=70 - 12 * index, color=color)
-    axes.axhline(100 * CHANCE, color=ls.plots.GREY, linestyle=":", linewidth=0.8, zorder=0)
-    axes.annotate(
-        "chance",
-        (1, 100 * CHANCE),
-        (2, -3),
-        xycoords=("axes fraction", "data"),
-        textcoords="offset points",
-        va="top",
-        ha="right",
-        color=ls.plots.GREY,
-        fontsize=8,
-    )
-    show_depths(axes, result)
-    axes.set(ylabel="test accuracy (%)", ylim=(0, 109), yticks=range(0, 101, 20))
-    axes.spines[["top", "right"]].set_visible(False)
-    return figure
-
-
-def label_line(
-    axes: "Axes", name: str, at: np.ndarray, values: np.ndarray, *, height: float, color: str
-) -> None:
-    """Writes a line's name beside its last fall through a height, or at its end: ours over it."""
-    falls = np.flatnonzero((values[:-1] >= height) & (values[1:] < height))
-    if len(falls):
-        i = falls[-1]
-        share = (values[i] - height) / (values[i] - values[i + 1])
-        x, y = at[i] + share * (at[i + 1] - at[i]), height
-        left = x - at[0] > 0.6 * (at[-1] - at[0])  # where there is room
-        offset, across, up = ((-6, 0), "right", "center") if left else ((6, 0), "left", "center")
-    elif values[-1] >= height:
-        x, y, across = at[-1], values[-1], "right"
-        offset, up = ((0, 6), "bottom") if name == OURS else ((0, -7), "top")
-    else:
-        x, y, offset, across, up = at[0], values[0], (6, 6), "left", "bottom"
-    axes.annotate(
-        name,
-        (math.exp(x), y),
-        offset,
-        textcoords="offset points",
-        ha=across,
-        va=up,
-        color=color,
-        fontweight="bold" if name == OURS else "normal",
-    )
-
-
-def show_depths(axes: "Axes", result: Result) -> None:
-    """A logarithmic axis of depths, each of them written out."""
-    from matplotlib.ticker import NullLocator
-
-    depths = sorted({cell.depth for cell in result.cells})
-    axes.set(xscale="log", xlabel="hidden layers")
-    axes.set_xticks(depths, [f"{depth:,}" for depth in depths])
-    axes.xaxis.set_minor_locator(NullLocator())
-
-
-def draw_map(result: Result) -> "Figure":
-    """Mean test accuracy in percent: schemes down, depths across, white at chance."""
-    from matplotlib.figure import Figure
-
-    depths = sorted({cell.depth for cell in result.cells})
-    schemes = {name: cells for name, cells in by_scheme(result).items() if cells}
-    shares = np.full((len(schemes), len(depths)), np.nan)
-    for row, cells in enumerate(schemes.values()):
-        for cell in cells:
-            shares[row, depths.index(cell.depth)] = 100 * mean(cell)
-    figure = Figure(figsize=(2.6 + 0.5 * len(depths), 0.8 + 0.36 * len(schemes)))
-    axes = figure.add_subplot()
-    image = axes.imshow(shares, cmap="Blues", vmin=100 * CHANCE, vmax=100, aspect="auto")
-    for (row, column), share in np.ndenumerate(shares):
-        if not np.isnan(share):
-            color = "white" if share > 62 else "black"
-            axes.text(
-                column, row, f"{share:.1f}", ha="center", va="center", color=color, fontsize=8
-            )
-    axes.set_xticks(range(len(depths)), [f"{depth:,}" for depth in depths])
-    axes.set_yticks(range(len(schemes)), list(schemes))
-    axes.set_xlabel("hidden layers")
-    axes.tick_params(length=0)
-    figure.colorbar(image, ax=axes, label="test accuracy (%)", ticks=[10, 40, 70, 100], pad=0.02)
-    return figure
-
-
-CONTRAST = "4 × Glorot"
-
-
-def draw_curves(result: Result) -> "Figure":
-    """The loss by epoch, in the mean over seeds: a line for each depth, a panel for two schemes."""
-    import matplotlib
-    from matplotlib.colors import BoundaryNorm
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
-
-    depths = sorted({cell.depth for cell in result.cells})
-    colors = matplotlib.colormaps["viridis_r"].resampled(max(2, len(depths)))
-    figure = Figure(figsize=(6.4, 2.9))
-    panels = figure.subplots(1, 2, sharex=True, sharey=True)
-    for axes, name in zip(panels, (CONTRAST, OURS), strict=True):
-        for cell in by_scheme(result)[name]:
-            losses = np.array([network.losses for network in cell.networks], float).mean(axis=0)
-            color = colors(depths.index(cell.depth))
-            axes.plot(np.arange(1, len(losses) + 1), losses, color=color, label=f"{cell.depth}")
-        axes.set(title=name, xlabel="epoch", yscale="log")
-        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-        axes.spines[["top", "right"]].set_visible(False)
-    panels[0].set_ylabel("summed training loss (nats)")
-    edges = np.arange(colors.N + 1) - 0.5
-    scale = matplotlib.cm.ScalarMappable(BoundaryNorm(edges, colors.N), colors)
-    bar = figure.colorbar(scale, ax=panels, label="hidden layers", pad=0.02)
-    bar.set_ticks(range(len(depths)), labels=[f"{depth:,}" for depth in depths])
-    bar.ax.tick_params(length=0)
-    return figure
-
-
-def report(result: Result) -> str:
-    """The accuracies by scheme and depth, what they hang on, and how long the deepest took."""
-    settings, origin = result.settings, result.origin
-    rates = ", ".join(f"{rate:g}" for rate in settings["rates"])
-    lines = [
-        f"8×8 digits, layers {settings['width']} wide, {settings['epochs']} epochs, "
-        f"{settings['seeds']} seeds; every rate chosen from {rates}",
-        "on every fifth training digit, held out; the test digits chose nothing",
-    ]
-    lines += table(result, "test accuracy (%), mean over seeds", lambda c: f"{100 * mean(c):.1f}")
-    lines += table(
-        result, "test accuracy (%), lowest seed", lambda c: f"{100 * accuracies(c).min():.1f}"
-    )
-    lines += table(result, "seeds stuck at the base rate", lambda c: f"{total_stuck(c)}")
-    lines += table(result, "training loss at the end (nats), mean over seeds", last_loss)
-    lines += table(result, RATES, chosen)
-    for field in ("largest", "smallest"):
-        lines += table(
-            result,
-            f"{field} singular value of ∂ logits / ∂x at the start, mean over seeds",
-            functools.partial(singular, field=field),
-        )
-    lines += table(result, "seconds a network, median over seeds", seconds)
-    ours = by_scheme(result)[OURS]
-    short_of = [f"{cell.depth:,}" for cell in ours if not reaches(cell)]
-    lines += [
-        "",
-        f"{OURS}: at least {WANTED:.0%} "
-        + (f"but at {', '.join(short_of)} layers" if short_of else "at every depth"),
-    ]
-    if result.timing is not None:
-        timing = result.timing
-        lines.append(
-            f"one stack of {timing.depth:,} layers, {timing.scheme}: drawn, compiled and trained "
-            f"in {timing.seconds:.1f} s; once compiled, in {timing.seconds_compiled:.1f} s"
-        )
-    if origin:
-        lines.append(
-            f"{origin['command']}  (JAX {origin['jax']}, {origin['device']}, "
-            f"{origin['seconds']:,.0f} s in all)"
-        )
-    return "\n".join(lines)
-
-
-def table(result: Result, title: str, show: Callable[[Cell], str]) -> list[str]:
-    """A line for each scheme, a column for each depth."""
-    depths = sorted({cell.depth for cell in result.cells})
-    margin = max(map(len, SCHEMES)) + 1
-    lines = ["", title, " " * margin + "".join(f"{depth:>9,}" for depth in depths)]
-    for name, cells in by_scheme(result).items():
-        shown = {cell.depth: show(cell) for cell in cells}
-        lines.append(f"{name:<{margin}}" + "".join(f"{shown.get(d, '–'):>9}" for d in depths))
-    return lines
-
-
-RATES = "learning rate chosen; in brackets where none has learned"
-
-
-def chosen(cell: Cell) -> str:
-    learned = max(cell.validation.values(), default=0.0) > LOST
-    return f"{cell.rate:g}" if learned else f"({cell.rate:g})"
-
-
-def total_stuck(cell: Cell) -> int:
-    return sum(network.stuck for network in cell.networks)
-
-
-def last_loss(cell: Cell) -> str:
-    """The mean of the last losses; a run that has stopped has none."""
-    losses = [network.losses[-1] for network in cell.networks]
-    known = [loss for loss in losses if loss is not None]
-    return f"{np.mean(known):.3g}" if len(known) == len(losses) else "–"
-
-
-def singular(cell: Cell, field: str) -> str:
-    return f"{np.mean([getattr(network, field) for network in cell.networks]):.1e}"
-
-
-def seconds(cell: Cell) -> str:
-    return f"{np.median([network.seconds for network in cell.networks]):.1f}"
-
-
-def report_choice(config: Config, cells: Sequence[Cell]) -> str:
-    """The accuracy on held-out training digits at the rate that was chosen."""
-    result = Result(settings_of(config), tuple(cells))
-    lines = [f"{config.epochs} epochs, no test digit looked at"]
-    lines += table(
-        result,
-        "accuracy on held-out training digits (%), at the rate chosen",
-        lambda c: f"{100 * max(c.validation.values()):.1f}" if c.validation else "–",
-    )
-    lines += table(result, RATES, chosen)
-    return "\n".join(lines)
-
-
-def main(arguments: list[str] | None = None) -> int:
+@keeping.command
+def main(arguments: list[str]) -> int:
     """Runs the experiment from the command line; 1 if a stack in folded steps reads too little."""
-    arguments = sys.argv[1:] if arguments is None else arguments
-    config = tyro.cli(Config, args=arguments)
+    config = keeping.parse(Config, arguments)
+    require_config(config)
     if config.choose:
-        print(report_choice(config, choose_all(config)))
+        print(report_choice(settings_of(config), choose_all(config)))
         return 0
-    result = run(config, command=shlex.join(["python", "experiments/depth.py", *arguments]))
+    folder, path = folder_of(config), results_of(config)
+    keeping.require_folder("out", folder)
+    if config.table:
+        path = config.results or keeping.KEPT / "depth.json"
+        before = result = recall(path)
+    else:
+        keeping.require_folder("results", path.parent)
+        before = recall_same(config)
+        result = run(config, command=keeping.command_line("depth.py", arguments))
+    if before.cells:
+        print(f"{len(before.cells)} of {len(result.cells)} cells:", keeping.replayed(before.origin))
+        print()
     print(report(result))
     print()
-    print(f"results {config.results}")
-    for name, figure in plot(result).items():
-        path = config.out / f"{name}.png"
-        ls.plots.save(figure, path)
-        print(f"figure  {path}")
+    print(f"results {path}")
+    keeping.save_figures(plot(result), folder)
     return 0 if all(map(reaches, by_scheme(result)[OURS])) else 1
 
 
 if __name__ == "__main__":
     # Compiled programs are not kept: the times are to include the compilation.
-    sys.exit(main())
+    keeping.start(main)

@@ -2,28 +2,37 @@
 
 Trains a 256-…-10 network of logistic units on 16×16 images of digits, and beside it one logistic
 layer, 256-10, in the same way. Prints train and test error with the confusion matrix, and saves
-the parameters and figures.
+the parameters and figures in a folder that is named after the data and the other settings.
 
     python experiments/digits.py
-    python experiments/digits.py --data usps
+    python experiments/digits.py --data usps --seeds 5   # the spread of the error as well
     python experiments/digits.py --data mnist --hidden 800 800
+
+A run that is interrupted goes on where it was when the same command is given again.
 """
+
+import signal
+import sys
+from pathlib import Path
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # while all is imported: no traceback
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import dataclasses
 import hashlib
 import shutil
-import sys
-import time
-from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import jax
 import numpy as np
 import optax
-import tyro
-from matplotlib.figure import Figure
 
 import logistack as ls
+from experiments import keeping
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +40,7 @@ class Config:
     """Train a stack of logistic units, and one logistic layer beside it, to read digits."""
 
     data: Literal["digits", "semeion", "usps", "mnist"] = "digits"
-    """Which images: 16×16 pixels, but for mnist's 28×28."""
+    """Which images: 16×16 pixels, or 28×28 of mnist."""
     hidden: tuple[int, ...] = (128, 64)
     """Units of each hidden layer."""
     epochs: int = 30
@@ -42,6 +51,8 @@ class Config:
     """Step size at the start; it falls to 0 along a cosine."""
     seed: int = 0
     """Seeds the initial weights, the shuffles, and the split where none is official."""
+    seeds: int = 1
+    """How many seeds to train with, this one and those after it; the others tell the spread."""
     out: Path = Path("results/digits")
     """Folder for the parameters and figures."""
     progress: bool = True
@@ -58,12 +69,21 @@ class Run(NamedTuple):
 
 
 class Result(NamedTuple):
-    """The data and both networks."""
+    """The data and both networks by the first seed, and the test errors of each by every seed."""
 
     train: ls.data.Dataset
     test: ls.data.Dataset
     stack: Run
     single: Run
+    errors: dict[str, tuple[float, ...]]
+
+
+def require_config(config: Config) -> None:
+    """Raises RefusedError if a Config leaves nothing to train."""
+    keeping.require_counts(config, "hidden", "epochs", "batch_size", "seeds")
+    keeping.require_some(config, "hidden")
+    keeping.require_numbers(config, "learning_rate")
+    keeping.require_seed(config)
 
 
 def center(pixels: np.ndarray) -> np.ndarray:
@@ -80,19 +100,20 @@ def make_optimizer(config: Config, samples: int) -> optax.GradientTransformation
     )
 
 
-def train(
-    config: Config, sizes: tuple[int, ...], train: ls.data.Dataset, test: ls.data.Dataset
-) -> Run:
-    """Trains one network of these sizes, measuring its test error after every epoch.
-
-    A run that is interrupted goes on from its checkpoint when the same command is given again.
-    """
-    key = jax.random.key(config.seed)
-    name = "-".join(map(str, sizes))
+def unfinished(config: Config) -> Path:
+    """The folder for what an interrupted run goes on from; other settings, another folder."""
     settings = dataclasses.replace(config, out=Path(), progress=False)
-    digest = hashlib.sha256(repr(settings).encode()).hexdigest()[:8]
-    checkpoint = config.out / f"unfinished-{name}-{digest}"
-    start = time.perf_counter()
+    return config.out / f"unfinished-{hashlib.sha256(repr(settings).encode()).hexdigest()[:8]}"
+
+
+def train(
+    config: Config, sizes: tuple[int, ...], train: ls.data.Dataset, test: ls.data.Dataset, seed: int
+) -> Run:
+    """Trains one network of these sizes, measuring its test error after every epoch."""
+    key = jax.random.key(seed)
+    name = "-".join(map(str, sizes))
+    checkpoint = unfinished(config) / f"{name}-seed-{seed}"
+    watch = keeping.Stopwatch(checkpoint.with_name(f"{checkpoint.name}.seconds"))
     with ls.callbacks.progress_bar(
         config.epochs, description=name, disable=not config.progress
     ) as show:
@@ -105,29 +126,46 @@ def train(
             epochs=config.epochs,
             batch_size=min(config.batch_size, len(train.labels)),
             validation=(center(test.inputs), test.targets),
-            callbacks=[show],
+            callbacks=[show, watch],
             checkpoint_path=checkpoint,
         )
-    seconds = time.perf_counter() - start
-    shutil.rmtree(checkpoint, ignore_errors=True)
     # Those of the last epoch, not the best ones: the test images must not choose.
     params = result.state.params
     logits = jax.vmap(ls.logits, in_axes=(None, 0))(params, center(test.inputs))
-    return Run(params, result.history, np.asarray(logits), seconds)
+    return Run(params, result.history, np.asarray(logits), watch.seconds)
 
 
-def run(config: Config) -> Result:
+def train_both(config: Config, seed: int) -> Result:
     """Trains the stack, and the single layer in the same way."""
     name = "digits16" if config.data == "digits" else config.data
     train_set, test_set = (
-        ls.data.load(name, split=split, seed=config.seed) for split in ("train", "test")
+        keeping.load(name, split=split, seed=seed) for split in ("train", "test")
     )
     inputs, outputs = train_set.inputs.shape[1], train_set.targets.shape[1]
     stack, single = (
-        train(config, (inputs, *hidden, outputs), train_set, test_set)
+        train(config, (inputs, *hidden, outputs), train_set, test_set, seed)
         for hidden in (config.hidden, ())
     )
-    return Result(train_set, test_set, stack, single)
+    errors: dict[str, tuple[float, ...]] = {
+        name_of(run): (float(ls.metrics.error_rate(run.test_logits, test_set.labels)),)
+        for run in (single, stack)
+    }
+    return Result(train_set, test_set, stack, single, errors)
+
+
+def run(config: Config) -> Result:
+    """Trains both networks by every seed."""
+    require_config(config)
+    first, *others = [
+        train_both(config, seed) for seed in range(config.seed, config.seed + config.seeds)
+    ]
+    # Not before: what is finished would else have to be trained again after an interruption.
+    shutil.rmtree(unfinished(config), ignore_errors=True)
+    errors = {
+        name: sum((other.errors[name] for other in others), own)
+        for name, own in first.errors.items()
+    }
+    return first._replace(errors=errors)
 
 
 def name_of(run: Run) -> str:
@@ -140,7 +178,7 @@ def sizes_of(params: ls.Params) -> tuple[int, ...]:
     return (params[0].weight.shape[1], *(layer.weight.shape[0] for layer in params))
 
 
-def plot(result: Result) -> dict[str, Figure]:
+def plot(result: Result) -> dict[str, "Figure"]:
     """Draws the curves, the confusion matrix, the misclassified digits and the first weights."""
     test, stack = result.test, result.stack
     predicted = np.asarray(ls.metrics.predicted_class(stack.test_logits))
@@ -173,10 +211,9 @@ def plot(result: Result) -> dict[str, Figure]:
 
 
 def percent_wrong(run: Run) -> np.ndarray:
-    """Training and test error after every epoch, in percent; no number where none is wrong."""
+    """Training and test error after every epoch, in percent."""
     history = run.history
-    errors = 100 - 100 * np.array([history.accuracy, np.asarray(history.validation_accuracy)])
-    return np.where(errors > 0, errors, np.nan)
+    return 100 - 100 * np.array([history.accuracy, np.asarray(history.validation_accuracy)])
 
 
 def report(result: Result) -> str:
@@ -188,7 +225,7 @@ def report(result: Result) -> str:
         f"{'network':<20}{'train error':>13}{'test error':>13}{'test wrong':>13}{'seconds':>10}",
     ]
     for run in (result.single, result.stack):
-        test_error = float(ls.metrics.error_rate(run.test_logits, test.labels))
+        test_error = result.errors[name_of(run)][0]
         lines.append(
             f"{name_of(run):<20}{train_error(run, train_set):>13.2%}{test_error:>13.2%}"
             f"{round(test_error * len(test.labels)):>13,}{run.seconds:>10.1f}"
@@ -201,7 +238,18 @@ def report(result: Result) -> str:
     lines.append(" " * 4 + "".join(f"{name:>6}" for name in test.classes))
     for name, row in zip(test.classes, np.asarray(matrix), strict=True):
         lines.append(f"{name:>4}" + "".join(f"{count or '·':>6}" for count in row))
-    return "\n".join(lines)
+    return "\n".join([*lines, *report_spread(result.errors)])
+
+
+def report_spread(errors: dict[str, tuple[float, ...]]) -> list[str]:
+    """Mean and range of the test errors over the seeds, if there are several."""
+    count = len(next(iter(errors.values())))
+    if count == 1:
+        return []
+    rows = [[f"test error over {count} seeds", "mean", "lowest", "highest"]]
+    for name, own in errors.items():
+        rows.append([name, *(f"{each:.2%}" for each in (sum(own) / count, min(own), max(own)))])
+    return ["", *keeping.columns(rows)]
 
 
 def train_error(run: Run, train_set: ls.data.Dataset) -> float:
@@ -210,25 +258,25 @@ def train_error(run: Run, train_set: ls.data.Dataset) -> float:
     return float(ls.metrics.error_rate(logits, train_set.labels))
 
 
-def main(arguments: list[str] | None = None) -> None:
+@keeping.command
+def main(arguments: list[str]) -> int:
     """Runs the experiment from the command line."""
-    config = tyro.cli(Config, args=arguments)
-    try:
-        result = run(config)
-    except ls.Interrupted as stop:
-        sys.exit(f"\n{stop}")
+    config = keeping.parse(Config, arguments)
+    require_config(config)
+    folder = keeping.folder_of(config, always=("data",))
+    keeping.require_folder("out", folder)
+    result = run(config)
     print(report(result))
     print()
     for name, part in (("stack", result.stack), ("single_layer", result.single)):
-        path = config.out / f"{name}.safetensors"
-        ls.export.safetensors.save(path, part.params)
-        print(f"parameters  {path}")
-    for name, figure in plot(result).items():
-        path = config.out / f"{name}.png"
-        ls.plots.save(figure, path)
-        print(f"figure      {path}")
+        path = folder / f"{name}.safetensors"
+        with keeping.writing(path):
+            ls.export.safetensors.save(path, part.params)
+        print(f"weights {path}")
+    keeping.save_figures(plot(result), folder)
+    return 0
 
 
 if __name__ == "__main__":
     ls.keep_compiled_programs()
-    main()
+    keeping.start(main)

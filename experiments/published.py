@@ -6,187 +6,42 @@ images are looked at once, by the networks trained after that choice on all of t
 
     python experiments/published.py                       # everything: hours on two cores
     python experiments/published.py --rows usps semeion   # minutes
-    python experiments/published.py --table               # the table of what there is so far
+    python experiments/published.py --table               # the results that are kept, in seconds
 
 Every finished network is kept, and an unfinished one goes on from its checkpoint: the same command
-again continues. What the table is drawn from is a small JSON, `experiments/results/published.json`:
-a row that is whole there is not trained again, unless `--results` names another file.
+again continues. What the table is drawn from is a small JSON beside the checkpoints: a row that is
+whole there is not trained again. The repository keeps one, `experiments/results/published.json`,
+which `--table` prints, and which is written only if `--results` names it.
 """
+
+import signal
+import sys
+from pathlib import Path
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # while all is imported: no traceback
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import dataclasses
 import functools
 import hashlib
 import json
 import os
-import shlex
 import shutil
-import sys
-import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import tyro
 
 import logistack as ls
-
-
-@dataclasses.dataclass(frozen=True)
-class Recipe:
-    """How a network is trained."""
-
-    hidden: tuple[int, ...]
-    epochs: int
-    batch_size: int = 64
-    optimizer: Literal["sgd", "adam"] = "sgd"
-    learning_rate: float = 0.02
-    clip: float = 10.0
-    coordinates: Literal["plain", "centred"] = "plain"
-    shift: float = 0.0
-    """What is taken off every pixel, 0 … 1."""
-    dropout: tuple[float, float] = (0.0, 0.0)
-    """Of the inputs, and of the hidden activations."""
-    label_smoothing: float = 0.0
-    ema_decay: float = 0.0
-    components: int = 0
-    """How many principal components of the pixels the network is given; if 0, the pixels."""
-    whitening: float = 0.0
-    """To which power of its standard deviation each component is divided by it: 0 not at all, 1 to
-    a deviation of 1."""
-    noise: float = 0.0
-    """The standard deviation of what is added to every input anew in every epoch."""
-    deform: bool = False
-    """Whether every image is deformed anew in every epoch."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Row:
-    """One line of the table: what was published, what is wanted, and the recipes to choose from."""
-
-    title: str
-    data: Literal["mnist", "usps", "semeion"]
-    candidates: tuple[Recipe, ...]
-    wanted: float | None = None
-    """The mean error to reach, in percent."""
-    published: str = "–"
-    members: int = 5
-    """How many seeds; those beyond the first five are for the committee alone."""
-    wanted_of_committee: float | None = None
-    seeds_of_choice: int = 1
-    note: str = ""
-
+from experiments import keeping
+from experiments.published_rows import ROWS, Recipe, Row
 
 SEEDS = 5  # of which mean and standard deviation are taken
 FOLDS = 5
-
-
-CENTRED: dict[str, Any] = {"coordinates": "centred", "learning_rate": 0.001, "clip": 40.0}
-AVERAGED: dict[str, Any] = {"label_smoothing": 0.05, "ema_decay": 0.999}
-# Tang 2013, "Deep learning using linear support vector machines", has 70 components and noise;
-# dividing them halfway to one size is ours.
-NOISY: dict[str, Any] = {"components": 70, "whitening": 0.5, "noise": 0.5, "ema_decay": 0.999}
-
-ROWS = {
-    "mnist": Row(
-        "MNIST, two layers",
-        "mnist",
-        (
-            Recipe((800, 800), epochs=20, shift=0.5),
-            Recipe((800, 800), epochs=20, shift=0.5, **CENTRED),
-        ),
-        published="1.60%",
-        wanted=1.60,
-        note="published by Simard, Steinkraus & Platt 2003, and by Srivastava et al. 2014 for two "
-        "layers of 800 logistic units",
-    ),
-    "mnist-dropout": Row(
-        "MNIST, dropout",
-        "mnist",
-        (Recipe((1024, 1024, 1024), epochs=30, dropout=(0.1, 0.3), **AVERAGED),),
-        published="1.35%",
-        wanted=1.35,
-        note="published by Srivastava et al. 2014; rates are those chosen for two layers of 800",
-    ),
-    "mnist-best": Row(
-        "MNIST, dropout and averaging",
-        "mnist",
-        (
-            Recipe((800, 800), epochs=30, dropout=(0.1, 0.3), ema_decay=0.999),
-            Recipe((800, 800), epochs=30, dropout=(0.1, 0.3), **AVERAGED),
-            Recipe((800, 800), epochs=30, dropout=(0.2, 0.3), **AVERAGED),
-            Recipe((800, 800), epochs=30, dropout=(0.2, 0.4), learning_rate=0.05, **AVERAGED),
-        ),
-        wanted=1.20,
-    ),
-    "mnist-noise": Row(
-        "MNIST, components and noise",
-        "mnist",
-        (
-            Recipe((512, 512), epochs=30, **NOISY),
-            Recipe((512, 512, 512), epochs=30, **NOISY),
-            Recipe((512, 512, 512, 512), epochs=30, learning_rate=0.01, **NOISY),
-        ),
-        wanted=1.20,
-        members=16,
-        wanted_of_committee=1.10,
-        note="the network is given principal components, and in training normal noise on them, "
-        "which deforms no image. Added once the row above had missed; tried on the validation part "
-        "and no better: 50 or 100 components, more or no whitening, noise 0.3 to 0.8, widths to "
-        "1,000, 5 layers, 60 epochs, dropout, smoothing, centred steps, the sigmoid cross-entropy",
-    ),
-    "mnist-deformed": Row(
-        "MNIST, deformed",
-        "mnist",
-        (Recipe((800, 800), epochs=30, shift=0.5, ema_decay=0.999, deform=True),),
-        wanted=0.60,
-        members=2,
-        note="every image is deformed anew in every epoch. A small run, for a CPU: the published "
-        "0.35% (Cireşan et al. 2010) had a perceptron of six layers, and longer training",
-    ),
-    "usps": Row(
-        "USPS, dropout and averaging",
-        "usps",
-        (
-            Recipe((300, 300), epochs=60, batch_size=32, shift=0.5),
-            Recipe((300, 300), epochs=60, batch_size=32, dropout=(0.1, 0.3), ema_decay=0.999),
-            Recipe((300, 300), epochs=60, batch_size=32, dropout=(0.1, 0.3), **AVERAGED),
-            Recipe((300, 300), epochs=60, batch_size=32, dropout=(0.2, 0.5), **AVERAGED),
-            Recipe((300, 300), epochs=60, batch_size=32, dropout=(0.1, 0.3), **AVERAGED, **CENTRED),
-        ),
-        published="5.9%",
-        note="published for a two-layer network; people err on 2.5%",
-        wanted=4.50,
-        members=16,
-        wanted_of_committee=4.00,
-        seeds_of_choice=3,
-    ),
-    "usps-noise": Row(
-        "USPS, components and noise",
-        "usps",
-        (
-            Recipe((300, 300), epochs=60, batch_size=32, **NOISY),
-            Recipe((300, 300, 300), epochs=60, batch_size=32, **NOISY),
-            Recipe((300, 300, 300), epochs=60, batch_size=32, **{**NOISY, "noise": 0.3}),
-            Recipe((300, 300, 300), epochs=60, batch_size=32, **{**NOISY, "noise": 0.7}),
-        ),
-        published="5.9%",
-        wanted=4.50,
-        members=16,
-        wanted_of_committee=4.00,
-        seeds_of_choice=3,
-        note="added once the row above had missed",
-    ),
-    "semeion": Row(
-        "Semeion, 5-fold cross-validation",
-        "semeion",
-        (Recipe((300, 300), epochs=60, batch_size=32, dropout=(0.1, 0.3), ema_decay=0.999),),
-        note="the recipe is that chosen for USPS: nothing was chosen on Semeion itself",
-    ),
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -196,31 +51,43 @@ class Config:
     rows: tuple[str, ...] = ()
     """Which rows of the table; all if none is named."""
     table: bool = False
-    """Only print the table of what there is so far."""
-    results: Path = Path("experiments/results/published.json")
-    """Where the results are kept that the table is drawn from."""
+    """Only print the table of the results that are kept, and train nothing."""
+    results: Path | None = None
+    """File to keep the results in and to go on from; if none is named, one in the next folder."""
     out: Path = Path("results/published")
     """Folder for checkpoints and for the logits of finished networks."""
     samples: int | None = None
-    """Use only so many training and test images, to try the script."""
+    """Use only this many training and test images, to try the script."""
     epochs: int | None = None
-    """Train for so many epochs, to try the script."""
+    """Train for this many epochs, to try the script."""
     progress: bool = True
     """Show a bar for every network."""
 
 
+def require_config(config: Config) -> None:
+    """Raises RefusedError if a Config asks for something that does not exist."""
+    keeping.require_known("rows", config.rows, list(ROWS))
+    keeping.require_counts(config, "epochs")
+    keeping.require_counts(config, "samples", low=100)  # more than there are components
+
+
+def results_of(config: Config) -> Path:
+    """The file that the results are kept in."""
+    if config.results is not None:
+        return config.results
+    never = ("rows", "table", "results", "out", "progress")
+    return keeping.folder_of(config, never=never) / "published.json"
+
+
 def load(data: str, samples: int | None) -> tuple[ls.data.Dataset, ls.data.Dataset | None]:
     """Training and test images in their official split; Semeion has none, and is all training."""
+    rows = slice(samples)
     if data == "semeion":
-        return shorten(ls.data.load(data), samples), None
-    train, test = (ls.data.load(data, split=split) for split in ("train", "test"))
-    return shorten(train, samples), shorten(test, samples)
-
-
-def shorten(dataset: ls.data.Dataset, samples: int | None) -> ls.data.Dataset:
-    """The first images."""
-    parts = {name: getattr(dataset, name)[:samples] for name in ("inputs", "targets", "labels")}
-    return dataclasses.replace(dataset, **parts)
+        return keeping.part_of(keeping.load(data), rows), None
+    train, test = (
+        keeping.part_of(keeping.load(data, split=split), rows) for split in ("train", "test")
+    )
+    return train, test
 
 
 def optimizer_of(recipe: Recipe, samples: int) -> optax.GradientTransformation:
@@ -249,7 +116,7 @@ def change_of(recipe: Recipe, shape: tuple[int, int]) -> Callable[..., jax.Array
 
 
 def features_of(recipe: Recipe, pixels: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-    """The map from pixels to what the network is given, as the training pixels have it."""
+    """The map from pixels to the network's inputs, computed from the training pixels."""
     if not recipe.components:
         return lambda x: x - np.float32(recipe.shift)
     mean = pixels.mean(axis=0, dtype=np.float64)
@@ -275,8 +142,7 @@ def train(
     """
     sizes = (inputs.shape[1], *recipe.hidden, targets.shape[1])
     name = "-".join(map(str, sizes)) + f" seed {seed}"
-    start = time.perf_counter()
-    before = seconds_of(folder)
+    watch = keeping.Stopwatch(folder / "seconds")
     with ls.callbacks.progress_bar(recipe.epochs, description=name, disable=not progress) as show:
         result = ls.fit_with_callbacks(
             jax.random.key(seed),
@@ -292,30 +158,11 @@ def train(
             ema_decay=recipe.ema_decay,
             coordinates=recipe.coordinates,
             augment=change_of(recipe, shape),
-            callbacks=[show, lambda _: note_seconds(folder, before + time.perf_counter() - start)],
+            callbacks=[show, watch],
             checkpoint_path=folder / "checkpoint",
             save_every=5,
         )
-    return result.params, before + time.perf_counter() - start
-
-
-def seconds_of(folder: Path) -> float:
-    """How long the interrupted part of a run took."""
-    path = folder / "seconds"
-    return float(path.read_text()) if path.exists() else 0.0
-
-
-def note_seconds(folder: Path, seconds: float) -> None:
-    """Keeps how long a run has taken so far, for the case that it is interrupted."""
-    folder.mkdir(parents=True, exist_ok=True)
-    write_whole(folder / "seconds", str(seconds).encode())
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Writes a file, whole or not at all."""
-    unfinished = path.with_name(f"{path.name}.unfinished")
-    unfinished.write_bytes(content)
-    os.replace(unfinished, path)
+    return result.params, watch.seconds
 
 
 @jax.jit
@@ -333,7 +180,7 @@ def judged(
     judging: np.ndarray,
     **options: Any,
 ) -> tuple[np.ndarray, float]:
-    """Logits for the images that judge, of a network trained on those that are kept."""
+    """Logits of the judging images, from a network trained on the kept ones."""
     features = features_of(recipe, dataset.inputs[kept])
     inputs, targets = features(dataset.inputs[kept]), dataset.targets[kept]
     params, seconds = train(recipe, seed, inputs, targets, shape=dataset.image_shape, **options)
@@ -345,18 +192,12 @@ class Book:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.entries: dict[str, Any] = {}
-        if path.exists():
-            try:
-                self.entries = json.loads(path.read_text())
-            except json.JSONDecodeError as error:
-                raise ValueError(f"results: expected JSON in {path}, got {error}") from error
+        self.entries: dict[str, Any] = keeping.read_json(path) if path.exists() else {}
 
     def keep(self, row: str, part: str, value: Any) -> None:
         """Sets one part of a row and writes the file."""
         self.entries.setdefault(row, {})[part] = value
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(self.path, (json.dumps(self.entries, indent=1) + "\n").encode())
+        keeping.write_whole(self.path, json.dumps(self.entries, indent=1) + "\n")
 
 
 def validation_part(dataset: ls.data.Dataset) -> np.ndarray:
@@ -397,7 +238,8 @@ def choose(name: str, row: Row, book: Book, config: Config, dataset: ls.data.Dat
             }
         tried.append(known[label])
         book.keep(name, "choice", tried)
-    return row.candidates[int(np.argmin([entry["validation_error"] for entry in tried]))]
+    errors = np.array([entry["validation_error"] for entry in tried])
+    return row.candidates[int(ls.selection.choose(errors))]
 
 
 def described(recipe: Recipe) -> str:
@@ -437,10 +279,9 @@ def member(
                 test_set, everything, np.ones(len(test_set.labels), bool), folder=folder
             )
         else:
-            fold_of = folds(len(train_set.labels), seed)
+            held_out = ls.selection.folds(jax.random.key(seed), train_set.labels, FOLDS)
             logits, seconds = np.zeros(train_set.targets.shape, np.float32), 0.0
-            for fold in range(FOLDS):
-                own = fold_of == fold
+            for fold, own in enumerate(np.asarray(held_out)):
                 logits[own], took = judge(train_set, ~own, own, folder=folder / str(fold))
                 seconds += took
         finished.parent.mkdir(parents=True, exist_ok=True)
@@ -452,13 +293,12 @@ def member(
         return kept["logits"], float(kept["seconds"])
 
 
-def folds(samples: int, seed: int) -> np.ndarray:
-    """The fold of every sample, as even as can be."""
-    return np.random.default_rng(seed).permutation(samples) % FOLDS
+def run_row(name: str, row: Row, book: Book, config: Config, *, command: str = "run_row") -> bool:
+    """Chooses the recipe, trains the members that are not there yet, and keeps what they score.
 
-
-def run_row(name: str, row: Row, book: Book, config: Config) -> None:
-    """Chooses the recipe, trains the members that are not there yet, and keeps what they score."""
+    Returns:
+        Whether there was anything to do; if not, all of the row is kept from an earlier run.
+    """
     train_set, test_set = load(row.data, config.samples)
     if config.epochs is not None:
         shorter = (dataclasses.replace(each, epochs=config.epochs) for each in row.candidates)
@@ -470,14 +310,14 @@ def run_row(name: str, row: Row, book: Book, config: Config) -> None:
         book.keep(name, "committee", None)
     known = len(book.entries[name]["runs"])
     if known >= row.members:
-        return
+        return False
     inputs = recipe.components or train_set.inputs.shape[1]
     sizes = (inputs, *recipe.hidden, train_set.targets.shape[1])
     book.keep(name, "network", "-".join(map(str, sizes)))
     book.keep(name, "recipe", described(recipe))
     book.keep(name, "test_images", len(labels))
     book.keep(name, "epochs", recipe.epochs)
-    book.keep(name, "command", command())
+    book.keep(name, "command", command)
     book.keep(name, "machine", machine())
     runs, shares = [], np.zeros((len(labels), train_set.targets.shape[1]))
     for seed in range(row.members):
@@ -493,26 +333,20 @@ def run_row(name: str, row: Row, book: Book, config: Config) -> None:
         if len(runs) <= known:  # trained again for the committee, their logits being lost
             continue
         book.keep(name, "runs", runs)
-        if row.wanted_of_committee is not None:
+        if row.target_of_committee is not None:
             wrong = int((shares.argmax(1) != labels).sum())
             book.keep(name, "committee", {"members": len(runs), "wrong": wrong})
-
-
-def command() -> str:
-    """What was typed."""
-    return shlex.join(["python", "experiments/published.py", *sys.argv[1:]])
+    return True
 
 
 def machine() -> str:
     """What it ran on."""
-    device = jax.devices()[0]
-    kind = f"{os.cpu_count()} cores" if device.platform == "cpu" else device.device_kind
-    return f"jax {jax.__version__} on {device.platform}, {kind}"
+    return f"jax {jax.__version__} on {keeping.device()}"
 
 
 def report(entries: Mapping[str, Any]) -> str:
-    """The table: what is published, what is wanted, what was reached, and with what."""
-    header = ("", "network", "published", "wanted", "here", "epochs", "s a network")
+    """The table: what is published, the target, what was reached, and with what."""
+    header = ("", "network", "published", "target", "here", "epochs", "s a network")
     lines: list[tuple[str, ...]] = [header]
     for name, row in ROWS.items():
         entry = entries.get(name, {})
@@ -533,16 +367,16 @@ def report(entries: Mapping[str, Any]) -> str:
                 row.title,
                 entry["network"],
                 row.published,
-                verdict(row.wanted, few.mean()),
+                verdict(row.target, few.mean()),
                 f"{few.mean():.2f}{spread}%{seeds}",
                 str(entry["epochs"]),
                 f"{np.mean([run['seconds'] for run in runs]):.0f}",
             )
         )
         committee = entry.get("committee")
-        if row.wanted_of_committee is not None and committee and committee["members"] > 1:
+        if row.target_of_committee is not None and committee and committee["members"] > 1:
             error = 100 * committee["wrong"] / entry["test_images"]
-            reached = verdict(row.wanted_of_committee, error)
+            reached = verdict(row.target_of_committee, error)
             title = f"  committee of {committee['members']}"
             lines.append((title, "", "", reached, f"{error:.2f}%", "", ""))
     widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
@@ -569,30 +403,46 @@ def report(entries: Mapping[str, Any]) -> str:
     )
 
 
-def verdict(wanted: float | None, error: float) -> str:
-    """What is wanted, and whether it is reached."""
-    if wanted is None:
+def verdict(target: float | None, error: float) -> str:
+    """The target, and whether it is reached."""
+    if target is None:
         return ""
-    return f"{wanted:.2f}%, {'reached' if round(error, 2) <= wanted else 'missed'}"
+    return f"{target:.2f}%, {'reached' if round(error, 2) <= target else 'missed'}"
 
 
-def main(arguments: list[str] | None = None) -> None:
+def run(config: Config, *, command: str = "run(config)") -> dict[str, Any]:
+    """Trains what is not there yet, row by row, and prints the table after each."""
+    require_config(config)
+    book = Book(results_of(config))
+    asked = config.rows or tuple(ROWS)
+    for data in dict.fromkeys(ROWS[name].data for name in asked):
+        load(data, config.samples)  # what is missing is missed at once, not after hours
+    for name in asked:
+        if not run_row(name, ROWS[name], book, config, command=command):
+            kept = book.entries[name]
+            print(
+                f"Kept from an earlier run, not trained now: {kept['command']} ({kept['machine']})"
+            )
+        print(report(book.entries), end="\n\n", flush=True)
+    return book.entries
+
+
+@keeping.command
+def main(arguments: list[str]) -> int:
     """Runs the experiment from the command line."""
-    config = tyro.cli(Config, args=arguments)
-    unknown = [name for name in config.rows if name not in ROWS]
-    if unknown:
-        sys.exit(f"rows: expected some of {', '.join(ROWS)}, got {', '.join(unknown)}")
-    book = Book(config.results)
-    try:
-        for name in () if config.table else config.rows or ROWS:
-            run_row(name, ROWS[name], book, config)
-            print(report(book.entries), end="\n\n", flush=True)
-    except ls.Interrupted as stop:
-        sys.exit(f"\n{stop}")
+    config = keeping.parse(Config, arguments)
+    require_config(config)
     if config.table:
-        print(report(book.entries))
+        path = config.results or keeping.KEPT / "published.json"
+        print(f"Kept in {path} from earlier runs, not trained now:")
+        print(report(keeping.read_json(path)))
+        return 0
+    keeping.require_folder("out", config.out)
+    keeping.require_folder("results", results_of(config).parent)
+    run(config, command=keeping.command_line("published.py", arguments))
+    return 0
 
 
 if __name__ == "__main__":
     ls.keep_compiled_programs()
-    main()
+    keeping.start(main)

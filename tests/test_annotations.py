@@ -10,7 +10,8 @@ import jaxtyping
 names = (
     "layers", "network", "coordinates", "initialization", "losses", "metrics", "prediction", "training",
     "data.augmentation", *(f"separability.{name}" for name in (
-        "certificates", "margin", "questions", "rational", "samples",
+        "arithmetic", "certificates", "classes", "data", "margin", "questions", "rational",
+        "samples", "text", "words",
     )),
 )
 rooms = [f"logistack.{name}" for name in names]

@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 
+import logistack as ls
 from experiments import article
 
 CONFIG = article.Config(digit_epochs=1)
@@ -86,6 +87,9 @@ class TestTable:
     def test_a_row_agrees_when_it_rounds_to_what_is_stated(self, stated, value, agrees):
         assert article.check(article.Row("", stated, lambda: value)).agrees is agrees
 
+    def test_there_are_as_many_test_digits_as_it_says(self):
+        assert len(ls.data.load("digits16", split="test").labels) == article.TEST_DIGITS
+
     def test_a_row_shows_what_was_computed_in_the_form_of_what_is_stated(self):
         row = article.Row("", "(0.70, √2)", lambda: (0.731, 1.5))
         assert article.check(row).computed == "(0.73, 1.5)"
@@ -149,8 +153,7 @@ class TestCommand:
             return result
 
         monkeypatch.setattr(article, "run", run)
-        monkeypatch.setattr("sys.argv", ["article.py", "--out", str(folder), "--seeds", "7"])
-        return article.main()
+        return article.main(["--out", str(folder), "--seeds", "7"])
 
     def test_prints_the_table_and_draws_the_figures(self, result, monkeypatch, tmp_path, capsys):
         folder = tmp_path / "new" / "folder"
@@ -162,13 +165,33 @@ class TestCommand:
             assert line.index(row.stated) == lines[0].index("stated")
         for name, runs in result.xor.items():
             assert f"{name:22}  {runs.solved.sum():3} of 100" in map(str.strip, lines)
-        assert {path.name for path in folder.iterdir()} == {f"{name}.png" for name in FIGURES}
+        (named,) = folder.iterdir()
+        assert named.name == "seeds-7"
+        assert {path.name for path in named.iterdir()} == {f"{name}.png" for name in FIGURES}
 
     def test_fails_when_a_row_does_not_agree(self, result, monkeypatch, tmp_path, capsys):
         wrong = article.check(article.Row("wrong", "0.74", lambda: 0.731))
         spoilt = result._replace(table=(*result.table, wrong))
         assert self.run(monkeypatch, tmp_path, spoilt) == 1
         assert "NO" in capsys.readouterr().out
+
+    @pytest.mark.parametrize(
+        ("words", "wrong"),
+        [
+            ("--seeds 0", "seeds: expected at least 1, got 0"),
+            ("--noise -1", "noise: expected finite numbers at least 0, got -1.0"),
+            ("--learning-rate 0", "learning_rate: expected finite numbers above 0, got 0.0"),
+            ("--digit 359", "digit: expected from 0 to 358, got 359"),
+            ("--out /dev/null/new", "out: expected a folder to write to"),
+        ],
+    )
+    def test_refuses_wrong_arguments_in_one_line(self, words, wrong, monkeypatch, capsys):
+        monkeypatch.setattr(article, "run", lambda _: pytest.fail("ran"))
+        with pytest.raises(SystemExit) as ended:
+            article.main(words.split())
+        assert ended.value.code == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith(wrong)
 
 
 class TestFigures:
@@ -180,5 +203,7 @@ class TestFigures:
         image, bars = figures["digit"].axes
         np.testing.assert_array_equal(image.images[0].get_array(), result.digit.image)
         assert bars.get_title().endswith(f"= {result.digit.loss:.3f}")
+        told = [text.get_text() for text in figures["xor-regions"].legends[0].get_texts()]
+        assert {"output ½", "line of each unit", "line of the unit"} < set(told)
         curves = figures["xor-training"].axes[0].lines
         assert [len(line.get_xdata()) for line in curves] == [CONFIG.epochs] * 2

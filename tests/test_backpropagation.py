@@ -127,7 +127,7 @@ class TestRun:
 
     @pytest.mark.parametrize("depths", [(), (2, 0)])
     def test_refuses_networks_without_a_hidden_layer(self, depths):
-        with pytest.raises(ValueError, match=r"^depths: wanted"):
+        with pytest.raises(ValueError, match=r"^depths: expected"):
             backpropagation.run(backpropagation.Config(depths=depths))
 
 
@@ -243,8 +243,27 @@ class TestCommand:
         assert self.main(folder) == 0
         said = capsys.readouterr().out
         assert said.startswith(backpropagation.report(result))
-        assert [path.name for path in folder.iterdir()] == ["delta.png"]
-        assert str(folder / "delta.png") in said
+        (named,) = folder.iterdir()
+        assert named.name == "depths-1-3-width-10-samples-6-directions-3"
+        assert [path.name for path in named.iterdir()] == ["delta.png"]
+        assert str(named / "delta.png") in said
+
+    @pytest.mark.parametrize(
+        ("words", "wrong"),
+        [
+            ("--depths", "depths: expected at least one, got none"),
+            ("--samples 0", "samples: expected at least 1, got 0"),
+            ("--seed -1", "seed: expected from 0 to "),
+            ("--out /dev/null/new", "out: expected a folder to write to"),
+        ],
+    )
+    def test_refuses_wrong_arguments_in_one_line(self, words, wrong, monkeypatch, capsys):
+        monkeypatch.setattr(backpropagation, "run", lambda _: pytest.fail("ran"))
+        with pytest.raises(SystemExit) as ended:
+            backpropagation.main(words.split())
+        assert ended.value.code == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith(wrong)
 
     @pytest.mark.parametrize(
         ("part", "wrong"),

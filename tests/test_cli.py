@@ -8,7 +8,6 @@ import re
 import shlex
 import subprocess
 import sys
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +16,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import datasets
 
+import logistack
 from logistack import cli, separability
 
 XOR = "a,b,class\n0,0,no\n0,1,yes\n1,0,yes\n1,1,no\n"
+SQUARE = ((0, 0), (0, 1), (1, 0), (1, 1))
 AND = "a,b,class\n0,0,0\n0,1,0\n1,0,0\n1,1,1\n"
 SCRIPT = Path(sys.executable).parent / "logistack"
 FOLDER = Path(os.environ.get("LOGISTACK_DATA", "nowhere")) / "tabular"
@@ -217,6 +218,36 @@ def test_one_label_alone_is_trivially_separable(run, label):
     assert f"There is nothing to separate: every sample has the label {label!r}." in out
 
 
+def test_a_proof_of_one_label_holds_for_no_other(run):
+    run("certify", write("a,b,class\n0,0,0\n1,1,0\n"), "--target", "class")
+    for labels in ("0220", "2222", "1001", "0110"):
+        rows = [f"{x},{y},{label}" for (x, y), label in zip(SQUARE, labels, strict=True)]
+        status, out, _ = run("verify", "proof.json", write("\n".join(["a,b,class", *rows])))
+        assert status == 1
+        assert f"it is about 0, the data have {min(labels)}" in out
+
+
+@pytest.mark.parametrize("label", ["NaN", "1e400", "-Infinity", str(10**400), "7", '"0"', "0"])
+@pytest.mark.parametrize("labels", ["0220", "abba"])
+def test_no_forged_label_makes_one_side_empty(run, label, labels):
+    rows = [f"{x},{y},{name}" for (x, y), name in zip(SQUARE, labels, strict=True)]
+    run("certify", write("\n".join(["a,b,class", *rows])), "--target", "class")
+    proof = json.loads(Path("proof.json").read_bytes())
+    for kind in ("Separator", "NothingToSeparate"):
+        forged = json.loads(separability.certify([[0, 0], [1, 1]], [0, 0]).to_json()) | {
+            "kind": kind,
+            "target": proof["target"],
+            "features": proof["features"],
+        }
+        text = json.dumps(forged)
+        write(text.replace('"positive": 0', f'"positive": {label}'), "forged.json")
+        status, out, error = run("verify", "forged.json", "data.csv")
+        assert (status, error) == (1, "")
+        assert "DOES NOT HOLD" in out
+        write(text.replace('"negative": null', '"negative": 0'), "forged.json")
+        assert run("verify", "forged.json", "data.csv")[0] == 1
+
+
 def test_a_constant_feature_does_no_harm(run):
     assert "A line is enough" in certified(run, "a,k,class\n0,7,0\n1,7,1\n")
     assert "No line is enough" in certified(run, "k,class\n7,0\n7,1\n")
@@ -227,21 +258,6 @@ def test_true_and_false_are_1_and_0(run):
     proof = separability.certificate_from_json(Path("proof.json").read_bytes())
     assert proof.verify([[1.0, 0.0], [0.0, 1.0]], [0, 1])
     assert not proof.verify([[0.0, 1.0], [1.0, 0.0]], [0, 1])
-
-
-@given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=2, max_size=4))
-def test_every_float_survives_its_text(values):
-    path = Path(write("x,class\n" + "".join(f"{value!r},0\n" for value in values)))
-    read = cli._features(cli._read_table(path, True), [0])
-    assert read[:, 0].tobytes() == np.array(values).tobytes()
-
-
-@given(st.decimals(allow_nan=False, allow_infinity=False, places=25, min_value=-9, max_value=9))
-def test_decimal_text_is_the_nearest_float(value):
-    path = Path(write(f"x,class\n{value},0\n"))
-    read = Fraction(float(cli._features(cli._read_table(path, True), [0])[0, 0]))
-    neighbors = [Fraction(float(np.nextafter(float(read), to))) for to in (-np.inf, np.inf)]
-    assert all(abs(read - Fraction(value)) <= abs(other - Fraction(value)) for other in neighbors)
 
 
 @pytest.mark.parametrize(
@@ -383,7 +399,7 @@ def test_no_time_for_any_answer(run):
         ("a,b,class\n1,3,0\n2,9,1,5\n", "expected rows as long as the first: Expected 3 fields in line 3, saw 4"),
         ('a,b,class\n1,"3,0\n2,9,1\n', "expected rows as long as the first: EOF inside string"),
         ("a,b,class\n", "expected samples, got one row alone, which is the header"),
-        ("class\n0\n1\n", "expected columns parted by tabs, semicolons or commas, got none of these in the first line, 'class'"),
+        ("class\n0\n1\n", "expected columns separated by tabs, semicolons or commas, got none of these in the first line, 'class'"),
         ("class;\n0;\n", "column 1 (the first is 0) has no name"),
         ("", "the file is empty"),
         (" \n\n", "the file is empty"),
@@ -411,6 +427,9 @@ def test_what_is_no_table_of_numbers_and_labels_is_refused(refused, text, words)
         (["--target", "class", "--positive", "maybe"], "--positive: expected one of the labels 'no', 'yes', got 'maybe'"),
         (["--target", "class", "--budget", "0"], "--budget: expected seconds above 0, got 0"),
         (["--target", "class", "--budget", "nan"], "--budget: expected seconds above 0, got nan"),
+        (["--target", "class", "--budget", "long"], "--budget: expected a number of seconds, got 'long'"),
+        (["--target", "class", "--budget", "6_00"], "--budget: expected a number of seconds, got '6_00'"),
+        (["--target", "0_2"], "--target: no column '0_2'"),
         (["--target", "class", "--out", "."], "--out: expected the name of a file, got the folder ."),
     ],
 )  # fmt: skip
@@ -643,15 +662,35 @@ def test_help_names_every_option(run, words, said):
         (["certifi"], "Available subcommands: certify, verify"),
         (["certify", "data.csv"], "--target COLUMN"),
         (["certify", "data.csv", "--target", "y", "--headr"], "--headr"),
-        (["certify", "data.csv", "--target", "y", "--budget", "long"], "'long'"),
         (["certify", "data.csv", "--target", "y", "--header", "--no-header"], "not allowed"),
+        (["certify", "data.csv", "--target"], "--target"),
+        (["certify", "data.csv", "--target", "y", "--", "more"], "more"),
         (["verify", "proof.json"], "DATA.CSV"),
     ],
 )
-def test_wrong_commands_are_told_what_is_wrong(run, words, said):
-    status, out, error = run(*words)
-    assert (status, out) == (2, "")
+def test_wrong_commands_are_told_what_is_wrong_in_one_line(refused, words, said):
+    error = refused(*words)
     assert said in error
+    assert not set(error) & set("│─╭╰")
+
+
+def test_a_mistake_is_not_answered_with_the_help(refused):
+    assert (
+        refused("certify", "data.csv")
+        == "logistack: Missing from logistack certify: --target COLUMN\n"
+    )
+
+
+def test_the_version(run):
+    assert run("--version") == (0, f"logistack {logistack.__version__}\n", "")
+    assert "logistack --version" in " ".join(run("--help")[1].split())
+
+
+def test_the_module_is_the_command():
+    words = [sys.executable, "-W", "error", "-m", "logistack", "verify", "nix.json", "nix.csv"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "logistack: nix.json: No such file or directory\n"
 
 
 @needs_script

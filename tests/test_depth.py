@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import logistack as ls
-from experiments import depth
+from experiments import depth, depth_cells, depth_figures, keeping
 
 # Layers wide enough for ten outputs, and narrow enough to compile in a moment.
 TINY = depth.Config(
@@ -223,7 +223,7 @@ class TestRun:
         assert kept["origin"]["jax"] == jax.__version__
         assert kept["settings"]["width"] == 12
         assert len(kept["cells"]) == 10
-        again = depth.recall(config)
+        again = depth.recall_same(config)
         assert json.loads(json.dumps(again)) == json.loads(json.dumps(result))
         assert [path.name for path in config.results.parent.iterdir()] == ["r.json"]
 
@@ -285,7 +285,7 @@ class TestRun:
         timing = depth.Timing(depth.OURS, 3, 8.0, 4.0)
         monkeypatch.setattr(depth, "stopwatch", lambda *_: timing)
         again = dataclasses.replace(config, results=path, retime=True)
-        assert depth.run(again).timing == timing == depth.recall(again).timing
+        assert depth.run(again).timing == timing == depth.recall_same(again).timing
 
     @pytest.mark.parametrize("spoil", ["cut", "list", "field", "bytes"])
     def test_refuses_results_that_are_not_whole(self, spoil, config, result, tmp_path):
@@ -326,7 +326,7 @@ class TestRun:
     def test_refuses_a_config_that_leaves_nothing_to_train(self, wrong, tmp_path):
         (name,) = wrong
         path = tmp_path / "r.json"
-        with pytest.raises(ValueError, match=rf"^{name}: wanted"):
+        with pytest.raises(ValueError, match=rf"^{name}: expected"):
             depth.run(dataclasses.replace(TINY, results=path, **wrong))
         assert not path.exists()
 
@@ -421,7 +421,7 @@ class TestFigures:
         from matplotlib.figure import Figure
 
         axes = Figure().add_subplot()
-        depth.label_line(axes, name, np.arange(5.0), np.array(values), height=50, color="k")
+        depth_figures.label_line(axes, name, np.arange(5.0), np.array(values), height=50, color="k")
         (text,) = axes.texts
         assert text.xy == pytest.approx(at)
         assert (text.get_horizontalalignment(), text.get_verticalalignment()) == side
@@ -440,8 +440,8 @@ class TestFigures:
         assert bar.get_ylabel() == "test accuracy (%)"
 
     def test_the_curves_are_those_of_every_depth(self):
-        cells = (cell(layers=3), cell(layers=1), cell(depth.CONTRAST, layers=3))
-        left, right, bar = depth.draw_curves(made_up(cells=cells)).axes
+        cells = (cell(layers=3), cell(layers=1), cell(depth_figures.CONTRAST, layers=3))
+        left, right, bar = depth_figures.draw_curves(made_up(cells=cells)).axes
         assert (left.get_title(), right.get_title()) == ("4 × Glorot", depth.OURS)
         assert [line.get_label() for line in left.lines] == ["3"]
         assert [line.get_label() for line in right.lines] == ["1", "3"]
@@ -452,19 +452,54 @@ class TestFigures:
 
 
 class TestCommand:
+    @pytest.fixture(autouse=True)
+    def elsewhere(self, monkeypatch, tmp_path):
+        monkeypatch.chdir(tmp_path)
+
     def main(self, config, *options, depths="1 3"):
         words = f"--depths {depths} --seeds 2 --width 12 --epochs 1 --samples 60 --batch-size 20"
         return depth.main(
             [*words.split(), "--rates", "0.3", "0.01", "--results", str(config.results), *options]
         )
 
-    def test_prints_the_tables_and_draws_the_figures(self, config, result, tmp_path, capsys):
+    def test_prints_the_tables_draws_the_figures_and_says_what_is_kept(
+        self, config, result, tmp_path, capsys
+    ):
         assert self.main(config, "--out", str(tmp_path)) == 1  # one epoch of 60 digits is little
         said = capsys.readouterr().out
-        assert said.startswith(depth.report(result))
+        head, _, report = said.partition("\n\n")
+        assert head.startswith(
+            "10 of 10 cells: Kept from an earlier run, not measured now: a command (JAX "
+        )
+        assert report.startswith(depth.report(result))
+        (folder,) = tmp_path.iterdir()
+        assert folder.name.startswith("seeds-2-width-12-epochs-1-batch-size-20-rates-0.3-0.01-")
         names = {"depth.png", "depth-map.png", "depth-curves.png"}
-        assert {path.name for path in tmp_path.iterdir()} == names
-        assert all(str(tmp_path / name) in said for name in names)
+        assert {path.name for path in folder.iterdir()} == names
+        assert all(str(folder / name) in said for name in names)
+
+    def test_what_is_measured_is_not_said_to_be_kept(self, config, result, monkeypatch, capsys):
+        path = config.results.with_name("other.json")
+        monkeypatch.setattr(depth, "run", lambda *_, **__: made_up())
+        monkeypatch.setattr(depth, "plot", lambda _: {})
+        self.main(dataclasses.replace(config, results=path))
+        assert capsys.readouterr().out.startswith(depth.report(made_up()))
+
+    def test_what_the_repository_keeps_is_drawn_only_where_asked_and_never_written(
+        self, monkeypatch, capsys
+    ):
+        path = keeping.KEPT / "depth.json"
+        before = path.read_bytes()
+        monkeypatch.setattr(depth, "train", lambda *_: pytest.fail("trained"))
+        monkeypatch.setattr(depth, "plot", lambda _: {})
+        assert depth.main(["--table"]) == 0
+        said = capsys.readouterr().out
+        assert said.startswith("50 of 50 cells: Kept from an earlier run, not measured now: ")
+        assert depth.report(depth_cells.recall(path)) in said
+        assert path.read_bytes() == before
+        # Without it, there is nothing to go on from.
+        assert depth.recall_same(depth.Config()).cells == ()
+        assert depth.results_of(depth.Config()) == depth.Config().out / "depth.json"
 
     def test_is_content_where_enough_is_read(self, config, result, monkeypatch, tmp_path):
         cells = tuple(cell(layers=layers, accuracy=(0.95, 0.97)) for layers in (1, 3))
@@ -486,3 +521,20 @@ class TestCommand:
         line = next(line for line in said.splitlines() if line.startswith(depth.OURS))
         assert line.split()[-1] == f"{100 * max(wanted.validation.values()):.1f}"
         assert config.results.read_bytes() == before
+
+    @pytest.mark.parametrize(
+        ("words", "wrong"),
+        [
+            ("--rates 0", "rates: expected finite numbers above 0, got (0.0,)"),
+            ("--depths 0", "depths: expected each at least 1, got (0,)"),
+            ("--out /dev/null/new", "out: expected a folder to write to"),
+            ("--results /dev/null/new/r.json", "results: expected a folder to write to"),
+        ],
+    )
+    def test_refuses_wrong_arguments_in_one_line(self, words, wrong, monkeypatch, capsys):
+        monkeypatch.setattr(depth, "run", lambda *_, **__: pytest.fail("ran"))
+        with pytest.raises(SystemExit) as ended:
+            depth.main(words.split())
+        assert ended.value.code == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith(wrong)

@@ -1,7 +1,6 @@
-"""Limits: no bound excludes a network that exists, and what is found is right on every sample."""
+"""Limits: what is found to be enough is right on every sample, and what is kept is said to be."""
 
 import dataclasses
-import itertools
 import json
 from fractions import Fraction
 
@@ -12,7 +11,8 @@ import pytest
 from scipy import optimize
 
 import logistack as ls
-from experiments import limits
+from experiments import keeping, limits, limits_digits, limits_plane, limits_tables
+from logistack.separability.capacity import Cone
 
 TINY = limits.Config(
     data=("XOR",),
@@ -25,7 +25,7 @@ TINY = limits.Config(
     digit_epochs=20,
     pair=(0, 2),
 )
-XOR = limits.xor()
+XOR = limits_plane.xor()
 
 
 def sigmoid(z):
@@ -49,19 +49,9 @@ def separable(inputs, positive):
     ).success
 
 
-def labeled_by_a_network(seed, hidden, inputs):
-    """Points that a random 2-h-1 network labels, and so is right on: half of them each way."""
-    random = np.random.default_rng(seed)
-    steepness = np.exp(random.uniform(-1, 3, (hidden, 1)))
-    weight = random.normal(size=(hidden, 2)) * steepness
-    bias = -(weight * inputs[random.integers(len(inputs), size=hidden)]).sum(axis=1)
-    z = sigmoid(inputs @ weight.T + bias) @ random.normal(size=hidden)
-    return limits.Points(inputs.astype(np.float32), (z > np.median(z)).astype(int))
-
-
 class TestData:
     def test_spirals_are_three_turns_inward_and_each_is_the_other_turned_by_half_a_turn(self):
-        inputs, labels = limits.spirals()
+        inputs, labels = limits_plane.spirals()
         one, other = inputs[labels == 1], inputs[labels == 0]
         assert one.shape == other.shape == (97, 2)
         np.testing.assert_array_equal(one, -other)
@@ -75,116 +65,10 @@ class TestData:
         assert np.bincount(labels).tolist() == [len(inputs) / 2] * 2
 
 
-class TestTwoUnitsFail:
-    def test_on_circles(self):
-        circles = limits.circles()
-        cones = limits.two_units_fail(circles)
-        assert len(cones) >= 8
-        assert limits.verify_cones(cones, circles)
-
-    @pytest.mark.parametrize("seed", range(25))
-    def test_never_on_what_two_units_are_right_on(self, seed):
-        inputs = np.random.default_rng(seed).normal(size=(150, 2))
-        assert limits.two_units_fail(labeled_by_a_network(seed, 2, inputs)) is None
-
-    def test_nor_on_the_moons(self):
-        assert limits.two_units_fail(limits.moons()) is None
-
-    def test_a_spoilt_proof_does_not_verify(self):
-        circles = limits.circles()
-        cones = limits.two_units_fail(circles)
-        first, *rest = cones
-        backward = first._replace(samples=first.samples[::-1])
-        fewer = first._replace(samples=first.samples[:4])
-        twice = first._replace(samples=(*first.samples[:1], *first.samples[:4]))
-        behind = first._replace(place=first.place - 10)
-        ahead = first._replace(place=first.place + 10)
-        turned = first._replace(normal=(-first.normal[0], -first.normal[1]), place=-first.place)
-        for spoilt in (backward, fewer, twice, behind, ahead, turned):
-            assert not limits.verify_cones([spoilt, *rest], circles)
-        assert not limits.verify_cones(cones[1:], circles)
-        assert not limits.verify_cones([], circles)
-        assert not limits.verify_cones(cones, circles._replace(labels=1 - circles.labels))
-        nearer = circles._replace(inputs=circles.inputs.copy())
-        nearer.inputs[list(first.samples)] = nearer.inputs[first.samples[0]]
-        assert not limits.verify_cones(cones, nearer)
-
-    def test_cones_that_turn_to_and_fro_are_not_all_directions(self):
-        circles = limits.circles()
-        first, *_ = limits.two_units_fail(circles)
-        back = first._replace(start=first.end, end=first.start)
-        assert not limits.verify_cones([first, back], circles)
-
-
-class TestLongestLine:
-    def test_finds_it_among_others(self):
-        inputs = np.array([[0, 0], [2, 4], [1, 2], [5, 5], [3, 6], [4, 8], [1, 1]], np.float32)
-        labels = np.array([1, 1, 0, 0, 1, 1, 0])
-        line = limits.longest_line(limits.Points(inputs, labels))
-        # Along (0, 0) … (4, 8) the classes are 1, 0, 1, 1, 1.
-        assert labels[list(line)].tolist() in ([1, 0, 1], [0, 1, 0])
-        assert len(line) == 3
-
-    def test_spirals_alternate_14_times(self):
-        spirals = limits.spirals()
-        line = limits.longest_line(spirals)
-        assert len(line) == 14
-        assert limits.verify_line(line, spirals)
-        places = spirals.inputs[list(line)].astype(float)
-        (axis,) = np.flatnonzero(np.ptp(places, axis=0) == 0)
-        assert (np.diff(places[:, 1 - axis]) > 0).all() or (np.diff(places[:, 1 - axis]) < 0).all()
-
-    def test_nearly_on_a_line_is_not_on_it(self):
-        inputs = np.array([[0, 0], [1, 1], [2, 2], [3, 3]], np.float32)
-        points = limits.Points(inputs, np.array([0, 1, 0, 1]))
-        assert limits.verify_line((0, 1, 2, 3), points)
-        inputs[1, 0] = np.nextafter(np.float32(1), np.float32(2))
-        assert not limits.verify_line((0, 1, 2, 3), points)
-        assert len(limits.longest_line(points)) < 4
-
-    @pytest.mark.parametrize("order", [(0, 2, 1), (0, 0, 1)])
-    def test_samples_out_of_order_or_of_one_class_are_no_proof(self, order):
-        inputs = np.array([[0, 0], [1, 1], [2, 2]], np.float32)
-        points = limits.Points(inputs, np.array([0, 1, 0]))
-        assert not limits.verify_line(order, points)
-
-
-class TestBound:
-    def line(self, count):
-        places = np.arange(count) - count / 2
-        inputs = np.stack([3 * places, 2 - places], axis=1).astype(np.float32)
-        return limits.Points(inputs, np.arange(count) % 2)
-
-    @pytest.mark.parametrize(
-        ("count", "hidden"), [(2, 0), (3, 2), (4, 2), (5, 3), (8, 3), (9, 4), (16, 4), (17, 5)]
-    )
-    def test_of_samples_alternating_on_a_line(self, count, hidden):
-        assert limits.bound(self.line(count)).hidden == hidden
-
-    @pytest.mark.parametrize(("hidden", "seed"), list(itertools.product((1, 2, 3), range(8))))
-    def test_never_excludes_a_network_that_exists(self, hidden, seed):
-        places = np.linspace(-3, 3, 60)
-        on_lines = [np.stack([places, slope * places], axis=1) for slope in (0, 1, -2)]
-        points = labeled_by_a_network(seed, hidden, np.concatenate(on_lines).round(4))
-        assert limits.bound(points).hidden <= hidden
-
-    def test_of_the_article_is_exact(self):
-        below = limits.bound(XOR)
-        assert below.hidden == 2
-        assert isinstance(below.one_unit, ls.CommonPoint)
-
-    @pytest.mark.parametrize(("name", "hidden"), [("circles", 3), ("spirals", 4)])
-    def test_says_why(self, name, hidden):
-        points = limits.DATA[name]()
-        below = limits.bound(points)
-        assert below.hidden == hidden
-        assert limits.verify_cones(below.cones, points)
-
-
 class TestTraining:
     def test_units_start_through_samples_and_as_steep_as_asked(self):
-        inputs = jnp.asarray(limits.moons().inputs)
-        first, _ = limits.begin(jax.random.key(3), inputs, 50, (0.5, 20.0))
+        inputs = jnp.asarray(limits_plane.moons().inputs)
+        first, _ = limits_plane.begin(jax.random.key(3), inputs, 50, (0.5, 20.0))
         z = np.asarray(inputs @ first.weight.T) + np.asarray(first.bias)
         np.testing.assert_allclose(np.abs(z).min(axis=0), 0, atol=1e-5)
         steepness = np.linalg.norm(first.weight, axis=1) * np.std(inputs)
@@ -193,15 +77,15 @@ class TestTraining:
 
     def test_snapshots_begin_at_the_start_and_the_loss_falls(self):
         keys = jax.random.split(jax.random.key(0), 3)
-        runs = limits.train(TINY, XOR, 2, keys)
+        runs = limits_plane.train(TINY, XOR, 2, keys)
         assert runs.loss.shape == (3, 7)
         assert (runs.loss[:, -1] < runs.loss[:, 0]).all()
         for seed, snapshot in ((0, 0), (2, 6)):
-            params = limits.member(limits.member(runs.params, seed), snapshot)
+            params = keeping.member(keeping.member(runs.params, seed), snapshot)
             y = outputs_of(params, XOR.inputs)
             loss = -np.sum(np.where(XOR.labels == 1, np.log(y), np.log(1 - y)))
             np.testing.assert_allclose(runs.loss[seed, snapshot], loss, rtol=1e-4)
-        start = limits.begin(jax.random.split(keys[1])[0], XOR.inputs, 2, TINY.steepness)
+        start = limits_plane.begin(jax.random.split(keys[1])[0], XOR.inputs, 2, TINY.steepness)
         for one, other in zip(jax.tree.leaves(start), jax.tree.leaves(runs.params), strict=True):
             np.testing.assert_allclose(one, other[1, 0], rtol=1e-6)
 
@@ -213,14 +97,16 @@ class TestTraining:
             for weight, bias in last_units
         ]
         params = jax.tree.map(lambda *each: jnp.stack(each)[:, None], *networks)
-        right = [limits.rightly(each, *XOR) for each in networks]
-        return limits.Runs(params, jnp.arange(float(len(networks)))[:, None], jnp.array(right))
+        right = [limits_plane.rightly(each, *XOR) for each in networks]
+        return limits_plane.Runs(
+            params, jnp.arange(float(len(networks)))[:, None], jnp.array(right)
+        )
 
     def test_a_network_is_enough_if_another_last_unit_would_be(self):
         # 2a₁ + 2a₂ is 1.07 at (0, 0) and (1, 1), and 1.56 at the others.
         runs = self.runs((2.0, -1.3), (2.0, 5.0), (-2.0, 1.0))
         assert runs.right.tolist() == [4, 2, 2]
-        enough, network = limits.judge(TINY, XOR, runs)
+        enough, network = limits_plane.judge(TINY, XOR, runs)
         assert enough == 3
         assert network.separator.verify()
         z = outputs_of(network.params, XOR.inputs)
@@ -228,27 +114,29 @@ class TestTraining:
 
     def test_only_so_many_that_are_not_right_are_asked(self):
         runs = self.runs((2.0, -1.3), (2.0, 5.0), (-2.0, 1.0))
-        enough, _ = limits.judge(dataclasses.replace(TINY, asked=1), XOR, runs)
+        enough, _ = limits_plane.judge(dataclasses.replace(TINY, asked=1), XOR, runs)
         assert enough == 2
 
     def test_a_hidden_space_that_no_line_cuts_is_not_enough(self):
         runs = self.runs((2.0, -1.3))
         hidden, last = runs.params
         runs = runs._replace(params=(hidden._replace(weight=0 * hidden.weight), last))
-        assert limits.judge(TINY, XOR, runs._replace(right=jnp.array([2]))) == (0, None)
+        assert limits_plane.judge(TINY, XOR, runs._replace(right=jnp.array([2]))) == (0, None)
 
 
 class TestSearch:
     def search(self, monkeypatch, enough, lowest=2, **changes):
         """Searches where `enough` says of (hidden, seeds) how many seeds are."""
         config = limits.Config(seeds=10, border=3, widest=40, **changes)
-        monkeypatch.setattr(limits, "train", lambda _, points, hidden, keys: (hidden, len(keys)))
+        monkeypatch.setattr(
+            limits_plane, "train", lambda _, points, hidden, keys: (hidden, len(keys))
+        )
 
         def judge(_, points, runs):
             return enough(*runs), runs if enough(*runs) else None
 
-        monkeypatch.setattr(limits, "judge", judge)
-        return limits.search(config, XOR, lowest)
+        monkeypatch.setattr(limits_plane, "judge", judge)
+        return limits_plane.search(config, XOR, lowest)
 
     def test_finds_the_fewest_and_tries_one_fewer_harder(self, monkeypatch):
         tries, network = self.search(monkeypatch, lambda hidden, _: int(hidden >= 11))
@@ -267,7 +155,7 @@ class TestSearch:
     def test_asks_no_fewer_than_what_is_proven(self, monkeypatch):
         tries, network = self.search(monkeypatch, lambda *_: 4, lowest=3)
         assert network == (3, 10)
-        assert tries == [limits.Try(3, 10, 4)]
+        assert tries == [limits_plane.Try(3, 10, 4)]
 
     def test_gives_up_at_the_widest(self, monkeypatch):
         tries, network = self.search(monkeypatch, lambda *_: 0)
@@ -300,20 +188,21 @@ def result(folder, three_digits):
 class TestDigits:
     def test_components_are_projections_of_falling_variance(self, three_digits):
         inputs = three_digits.inputs
-        z = limits.principal(inputs, 3).astype(float)
+        z = limits_digits.principal(inputs, 3).astype(float)
         values = np.linalg.eigvalsh(np.cov(inputs.T, bias=True))[::-1]
         np.testing.assert_allclose(
             np.cov(z.T, bias=True), np.diag(values[:3] / values[0]), atol=1e-5
         )
-        np.testing.assert_array_equal(limits.principal(inputs, 64), inputs)
+        np.testing.assert_array_equal(limits_digits.principal(inputs, 64), inputs)
 
     def test_what_a_line_can_do_at_the_input_is_what_a_linear_program_finds(
         self, result, three_digits
     ):
         labels = three_digits.labels
         for components in TINY.components:
-            inputs = limits.principal(three_digits.inputs, components)
-            row, *_ = [each for each in result.digits if each.components == components]
+            inputs = limits_digits.principal(three_digits.inputs, components)
+            rows = [limits_digits.Untangled(**row) for row in result.kept["digits"]]
+            row, *_ = [each for each in rows if each.components == components]
             pairs = [np.isin(labels, pair) for pair in ((0, 1), (0, 2), (1, 2))]
             assert row.pairs == sum(
                 separable(inputs[part], labels[part] == labels[part].max()) for part in pairs
@@ -322,13 +211,13 @@ class TestDigits:
             assert (row.layer, row.width, row.unproven) == (0, components, 0)
 
     def test_there_is_a_row_for_every_layer(self, result):
-        assert [(row.layer, row.width) for row in result.digits] == [
+        assert [(row["layer"], row["width"]) for row in result.kept["digits"]] == [
             *((0, 2), (1, 6), (2, 10)),
             *((0, 64), (1, 6), (2, 10)),
         ]
 
     def test_each_digit_against_the_rest(self, result, three_digits):
-        rows = [limits.Against(**row) for row in result.mnist["rows"]]
+        rows = [limits_digits.Against(**row) for row in result.kept["mnist"]["rows"]]
         assert [row.digit for row in rows] == [0, 1, 2]
         for row in rows:
             assert row.verified
@@ -337,85 +226,122 @@ class TestDigits:
             assert min(row.support) >= 1
             assert row.size > 100
 
-    def test_a_common_point_is_borne_by_the_samples_with_a_weight(self, monkeypatch, three_digits):
+    def test_a_common_point_is_borne_by_the_samples_with_a_weight(self, three_digits):
         plane = dataclasses.replace(three_digits, inputs=three_digits.inputs[:, 19:21])
-        monkeypatch.setattr(ls.data, "load", lambda *_, **__: plane)
-        for row in limits.against_the_rest(TINY):
+        for row in limits_digits.against_the_rest(plane):
             assert not row.separable
             assert 2 <= sum(row.support) <= 4  # as many as dimensions and two, at most
 
 
 class TestResult:
     def test_xor_takes_two_hidden_units_and_that_is_proven(self, result):
-        (xor,) = result.capacities
-        assert limits.verdict(xor) == "2 hidden units are enough and fewer are not, both proven"
+        (xor,), (row,) = result.capacities, result.kept["plane"]
+        assert limits_tables.verdict(row) == (
+            "2 hidden units are enough and fewer are not, both proven"
+        )
         params = xor.network.params
         np.testing.assert_array_equal(outputs_of(params, XOR.inputs) > 0.5, XOR.labels == 1)
         hidden = jax.vmap(ls.sigmoid_layer, in_axes=(None, 0))(params[0], XOR.inputs)
         assert xor.network.separator.verify(np.asarray(hidden), XOR.labels)
+        assert xor.bound.verify(*XOR)
 
     def test_what_is_only_observed_is_said_to_be(self, result):
-        (xor,) = result.capacities
-        tries = (limits.Try(2, 9, 0), limits.Try(3, 50, 0), limits.Try(4, 10, 5))
-        assert limits.verdict(xor._replace(tries=tries)) == (
+        (xor,) = result.kept["plane"]
+        tries = [limits_plane.Try(*each)._asdict() for each in ((2, 9, 0), (3, 50, 0), (4, 10, 5))]
+        row = {**xor, "tries": tries}
+        assert limits_tables.verdict(row) == (
             "4 are enough and 1 are not, both proven; that 3 are not is only observed"
         )
-        assert "none tried" in limits.verdict(xor._replace(tries=tries[:2]))
-        text = limits.report(result._replace(capacities=(xor._replace(tries=tries),)))
+        assert "none tried" in limits_tables.verdict({**xor, "tries": tries[:2]})
+        text = limits.report({**result.kept, "plane": [row]})
         assert "5 of 10" in text
         assert "0 of 50" in text
 
     def test_the_numbers_are_kept(self, result, folder):
-        kept = json.loads((folder / "new" / "r.json").read_text(encoding="utf-8"))
+        kept = limits.recall(folder / "new" / "r.json")
+        assert kept == result.kept
         (xor,) = kept["plane"]
         assert (xor["name"], xor["at_least"], xor["samples"]) == ("XOR", 2, 4)
         params = [(np.array(weight), np.array(bias)) for weight, bias in xor["network"]]
         np.testing.assert_array_equal(outputs_of(params, XOR.inputs) > 0.5, XOR.labels == 1)
-        assert [tuple(row.values()) for row in kept["digits"]] == [tuple(r) for r in result.digits]
-        assert kept["mnist"] == result.mnist
         assert kept["origin"]["command"] == "a command"
+        assert [path.name for path in folder.iterdir()] == ["new"]
 
-    def test_what_is_kept_on_mnist_stays(self, result, monkeypatch, tmp_path):
+    def test_what_is_kept_on_mnist_stays_and_is_said_to_be_kept(
+        self, result, monkeypatch, tmp_path
+    ):
         path = tmp_path / "r.json"
-        limits.keep(path, result)
-        monkeypatch.setattr(limits, "two_digits", lambda _: result.pair)
-        again = dataclasses.replace(TINY, results=path, data=(), components=())
-        assert limits.run(again).mnist == result.mnist
-        assert json.loads(path.read_text(encoding="utf-8"))["mnist"] == result.mnist
+        keeping.write_json(path, result.kept)
+        monkeypatch.setattr(limits_digits, "two_digits", lambda *_: result.pair)
+        again = limits.run(dataclasses.replace(TINY, results=path, data=(), components=()))
+        assert again.kept["mnist"] == result.kept["mnist"]
+        assert limits.recall(path) == again.kept
+        said = limits.report(again.kept, now=["plane"])
+        assert said.count("Kept from an earlier run, not measured now: a command") == 1
+        assert said.index("Kept") > said.index("digits")
+        assert "Kept" not in limits.report(again.kept)
 
     def test_kept_cones_are_a_proof(self):
-        circles = limits.circles()
-        below = limits.bound(circles)
-        row = limits.capacity_as_json(limits.Capacity("circles", 100, below, (), None))
+        circles = limits_plane.circles()
+        bound = ls.hidden_bound(*circles)
+        row = limits.capacity_as_json(limits_plane.Capacity("circles", 100, bound, (), None))
         kept = json.loads(json.dumps(row))["cones"]
         cones = [
-            limits.Cone(**{**{k: tuple(v) for k, v in cone.items() if k != "place"},
-                           "place": Fraction(cone["place"])})
+            Cone(**{**{k: tuple(v) for k, v in cone.items() if k != "place"},
+                    "place": Fraction(cone["place"])})
             for cone in kept
         ]  # fmt: skip
-        assert limits.verify_cones(cones, circles)
+        assert bound._replace(cones=tuple(cones)).verify(*circles)
 
     def test_figures_and_films(self, result, tmp_path):
         figures = limits.plot(result)
         assert {"xor-certificate", "xor-regions", "xor-hidden", "xor-grid"} < figures.keys()
-        assert sum(name.startswith("digits-") for name in figures) == 5
+        planes = [name for name in figures if name.startswith("digits-plane-")]
+        assert len(planes) == 3
+        for name in planes:
+            axes = figures[name].axes[0]
+            assert (axes.get_xlabel(), axes.get_ylabel()) == limits.COMPONENTS
         written = limits.films(result, tmp_path)
         assert [path.name for path in written] == ["xor.html", "digits.html"]
-        assert "epoch 600, loss " in written[0].read_text(encoding="utf-8")
+        pages = [path.read_text(encoding="utf-8") for path in written]
+        assert "epoch 600, loss " in pages[0]
+        assert "<title>XOR: how the layers of a 2-2-1 network bend the plane</title>" in pages[0]
+        assert "<title>The digits 0 and 2 in two principal components: how " in pages[1]
 
-    def test_the_command_prints_and_writes_all(self, result, monkeypatch, tmp_path, capsys):
+
+class TestCommand:
+    @pytest.fixture(autouse=True)
+    def elsewhere(self, monkeypatch, tmp_path):
+        monkeypatch.chdir(tmp_path)
+
+    def test_prints_and_writes_all_and_nothing_that_was_not_asked_for(
+        self, result, monkeypatch, tmp_path, capsys
+    ):
         asked = []
         monkeypatch.setattr(limits, "run", lambda config, **_: asked.append(config) or result)
         monkeypatch.setattr(limits, "plot", lambda _: {})
+        before = (keeping.KEPT / "limits.json").read_bytes()
         assert limits.main(["--out", str(tmp_path), "--seeds", "7", "--data", "XOR"]) == 0
         assert asked == [limits.Config(out=tmp_path, seeds=7, data=("XOR",))]
+        folder = tmp_path / "XOR-seeds-7"
+        assert limits.results_of(asked[0]) == folder / "limits.json"
         printed = capsys.readouterr().out
-        assert limits.report(result) in printed
-        assert str(tmp_path / "xor.html") in printed
+        assert limits.report(result.kept, now=["plane"]) in printed
+        assert str(folder / "xor.html") in printed
+        assert (keeping.KEPT / "limits.json").read_bytes() == before
         (xor,) = result.capacities
         missing = result._replace(capacities=(xor._replace(network=None),))
         monkeypatch.setattr(limits, "run", lambda *_, **__: missing)
         assert limits.main(["--out", str(tmp_path)]) == 1
+
+    def test_the_table_of_what_is_kept_says_that_it_is(self, monkeypatch, tmp_path, capsys):
+        monkeypatch.setattr(limits, "run", lambda *_, **__: pytest.fail("ran"))
+        assert limits.main(["--table"]) == 0
+        said = capsys.readouterr().out
+        kept = limits.recall(keeping.KEPT / "limits.json")
+        assert said == limits.report(kept, now=[]) + "\n"
+        assert said.startswith("Kept from an earlier run, not measured now: ")
+        assert list(tmp_path.iterdir()) == []
 
     @pytest.mark.parametrize(
         ("change", "words"),
@@ -423,14 +349,29 @@ class TestResult:
             ({"data": ("XOR", "rings")}, "data: expected some of XOR.*rings"),
             ({"epochs": 601}, "epochs: expected a multiple of the 6 snapshots, got 601"),
             ({"seeds": 0}, "seeds: expected at least 1, got 0"),
+            ({"hidden": (6, 0)}, r"hidden: expected each at least 1, got \(6, 0\)"),
+            ({"samples": 10}, "samples: expected at least 50, got 10"),
+            ({"learning_rate": 0.0}, "learning_rate: expected finite numbers above 0, got 0.0"),
+            ({"steepness": (3.0, 2.0)}, "steepness: expected the lower limit first"),
+            ({"pair": (3, 3)}, "pair: expected two digits"),
+            ({"pair": (3, 10)}, "pair: expected each from 0 to 9"),
         ],
     )
     def test_refuses_what_it_cannot_do(self, change, words):
-        with pytest.raises(ValueError, match=words):
+        with pytest.raises(ValueError, match=f"^{words}"):
             limits.run(dataclasses.replace(TINY, **change))
 
-    def test_refuses_results_that_are_none(self, tmp_path):
+    @pytest.mark.parametrize(
+        ("content", "words"),
+        [
+            ("{}", "results: expected what this experiment keeps"),
+            ("{", "results: expected JSON"),
+            ("[]", "results: expected a JSON object"),
+        ],
+    )
+    def test_refuses_results_that_are_none(self, content, words, tmp_path):
         path = tmp_path / "r.json"
-        path.write_text("{}", encoding="utf-8")
-        with pytest.raises(ValueError, match="results: expected what this experiment keeps"):
+        path.write_text(content, encoding="utf-8")
+        with pytest.raises(ValueError, match=words):
             limits.run(dataclasses.replace(TINY, results=path))
+        assert path.read_text(encoding="utf-8") == content

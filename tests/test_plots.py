@@ -162,6 +162,20 @@ class TestPlanes:
         assert first.get_linestyle() == second.get_linestyle() == "--"
         assert not axes.collections
 
+    def test_the_legend_explains_every_line(self):
+        outputs = np.broadcast_to(np.linspace(0, 1, 21)[:, None], (21, 31))
+        grid = np.linspace(-1, 2, 31), np.linspace(-0.5, 1.5, 21), outputs
+        hidden, last = (np.eye(2), [-0.5, -0.25]), (np.ones((1, 2)), [-0.5])
+        figure = plots.planes(
+            plots.Plane(XOR, LABELS, units=hidden, outputs=grid),
+            plots.Plane(XOR, LABELS, units=last),
+        )
+        handles = figure.legends[0].get_lines()
+        told = {text.get_text(): line.get_linestyle()
+                for text, line in zip(figure.legends[0].get_texts(), handles, strict=True)}  # fmt: skip
+        assert told["line of each unit"] == "--"
+        assert told["line of the unit"] == told["output ½"] == "-"
+
     def test_regions_part_where_the_output_is_a_half(self):
         outputs = np.broadcast_to(np.linspace(0, 1, 21)[:, None], (21, 31))  # of x₂ alone
         grid = np.linspace(-1, 2, 31), np.linspace(-0.5, 1.5, 21), outputs
@@ -255,6 +269,22 @@ class TestTrainingCurves:
         assert [axes.get_ylabel() for axes in (left, right)] == ["loss", "error"]
         names = [text.get_text() for text in left.figure.legends[0].get_texts()]
         assert names == ["Adam, training", "Adam, test", "SGD"]
+
+    def test_zeros_have_a_place_on_a_logarithmic_axis(self):
+        errors = np.array([[40.0, 8.0, 0.5, 0.0, 0.0], [50.0, 9.0, 2.0, 2.0, 1.0]])
+        (axes,) = plots.training_curves({"error (%)": {"a": errors}}, log=["error (%)"]).axes
+        np.testing.assert_array_equal(data(axes.lines[0])[:, 1], errors[0])
+        places = axes.transData.transform([(0, value) for value in (0, 0.5, 5, 50)])[:, 1]
+        low, high = axes.bbox.y0, axes.bbox.y1
+        assert low < places[0] < places[1] < places[2] < places[3] < high
+        # A decade is as high as the next one, and 0 is a step of its own below the least.
+        assert places[3] - places[2] == pytest.approx(places[2] - places[1])
+        ticks = [text.get_text() for text in axes.get_yticklabels()]
+        assert ticks == ["0", "0.5", "1", "2", "5", "10", "20", "50"]
+
+    def test_nothing_but_zeros_is_no_error(self):
+        (axes,) = plots.training_curves({"error": {"a": np.zeros(3)}}, log=["error"]).axes
+        assert axes.get_yscale() == "linear"
 
     def test_a_single_curve_has_no_legend(self):
         assert not plots.training_curves({"loss": {"SGD": np.ones(3)}}).legends

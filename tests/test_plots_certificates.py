@@ -129,6 +129,15 @@ class TestCommonPointOfTwoFeatures:
             map(tuple, XOR.tolist()), "1/2"
         )
 
+    def test_the_common_point_hides_no_sample(self):
+        (axes,) = plots.certificate(CROSSED).axes
+        (star,) = (each for each in axes.lines if each.get_label() == "common point")
+        assert star.get_markerfacecolor() == "none"
+
+    def test_axes_are_called_what_they_are(self):
+        (axes,) = plots.certificate(CROSSED, axis_labels=("height", "weight")).axes
+        assert (axes.get_xlabel(), axes.get_ylabel()) == ("height", "weight")
+
     def test_a_marker_has_its_weight_for_an_area(self):
         inputs = np.array([[1.0, 0], [0, 0], [4, 0], [3, 3]])
         certificate = CommonPoint(

@@ -93,6 +93,13 @@ class TestData:
         np.testing.assert_array_equal(heights.round(), LABELS)
         assert not output["frames"][0]["lines"]
 
+    def test_inputs_are_called_what_they_are(self, tmp_path):
+        path = tmp_path / "film.html"
+        plots.film(frames((2, 2, 1), 1), XOR, LABELS, path, axis_labels=("h", "w"))
+        first, second, _ = read(path)["panels"]
+        assert first["labels"] == ["h", "w"]
+        assert second["labels"] == ["a₁", "a₂"]
+
     def test_classes_captions_and_titles(self, film):
         assert film["captions"] == ["a", "b", "c"]
         assert [each["name"] for each in film["classes"]] == ["class 0", "class 1"]

@@ -297,6 +297,12 @@ class TestWarpedGrid:
             np.diff(upright[:, 0, 0]).mean(), np.diff(level[:, 0, 1]).mean(), rtol=0.15
         )
 
+    def test_inputs_are_called_what_they_are(self):
+        params = network(2, 2, 1, seed=3)
+        first, second, _ = plots.warped_grid(params, XOR, LABELS, axis_labels=("h", "w")).axes
+        assert (first.get_xlabel(), first.get_ylabel()) == ("h", "w")
+        assert second.get_xlabel() == "$a_1$"
+
     def test_every_layer_carries_the_grid_and_the_samples(self):
         params = network(2, 2, 2, 1, seed=3)
         figure = plots.warped_grid(params, XOR, LABELS)

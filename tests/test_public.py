@@ -67,6 +67,10 @@ CONTRACT = {
     "certify": ["inputs", "labels", "positive", "negative", "budget"],
     "untangle": ["params", "inputs", "labels", "positive", "negative", "budget"],
     "Separator": ["weight", "bias", "margin"],
+    "committee": ["params", "x", "outputs"],
+    "hidden_bound": ["inputs", "labels", "budget"],
+    "selection.folds": ["key", "labels", "count"],
+    "selection.choose": ["errors"],
     "CommonPoint": ["point", "weights_positive", "weights_negative", "weak_line"],
     "certificate_from_json": ["text"],
 }  # fmt: skip

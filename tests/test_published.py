@@ -43,7 +43,7 @@ def trained(monkeypatch):
 
 
 def test_chooses_on_a_part_of_the_training_images_and_tests_once(config, trained, monkeypatch):
-    row = Row("Digits", "digits", (IDLE, GOOD), wanted=50.0, members=2, wanted_of_committee=50.0)
+    row = Row("Digits", "digits", (IDLE, GOOD), target=50.0, members=2, target_of_committee=50.0)
     monkeypatch.setattr(published, "ROWS", {"digits": row})
     book = published.Book(config.results)
     published.run_row("digits", row, book, config)
@@ -130,11 +130,13 @@ def test_without_a_test_set_every_image_is_judged_by_a_network_that_has_not_seen
     np.testing.assert_array_equal(np.sum(judged, 0), 1)
     np.testing.assert_array_equal(logits[:, 0], 3 + np.arange(SAMPLES))
     assert seconds == published.FOLDS == len(judged)
-    assert not np.array_equal(published.folds(50, 0), published.folds(50, 1))
+    for own in judged:  # stratified
+        counts = np.bincount(dataset.labels[own], minlength=10)
+        assert np.all(np.abs(counts - np.bincount(dataset.labels) / published.FOLDS) < 1)
 
 
 def test_a_row_that_has_not_run_or_not_ended_says_so(monkeypatch):
-    row = Row("Digits", "digits", (GOOD,), published="5.9%", wanted=4.5, members=5)
+    row = Row("Digits", "digits", (GOOD,), published="5.9%", target=4.5, members=5)
     monkeypatch.setattr(published, "ROWS", {"digits": row})
     assert "not run yet" in published.report({})
     runs = [{"seed": 0, "wrong": 9, "seconds": 2.0}]
@@ -154,14 +156,58 @@ def test_what_is_no_json_is_refused_and_kept(tmp_path):
     assert path.read_text() == '{"usps": '
 
 
-def test_an_unknown_row_is_refused_with_the_known_ones(config):
-    with pytest.raises(SystemExit, match=r"^rows: expected some of mnist, .*got letters"):
-        published.main(["--rows", "letters", "--results", str(config.results)])
-    assert not config.results.exists()
+@pytest.mark.parametrize(
+    ("words", "wrong"),
+    [
+        ("--rows letters", "rows: expected some of mnist, "),
+        ("--epochs 0", "epochs: expected at least 1, got 0"),
+        ("--samples 10", "samples: expected at least 100, got 10"),
+        ("--results /dev/null/new/r.json", "results: expected a folder to write to"),
+    ],
+)
+def test_wrong_arguments_are_refused_in_one_line(words, wrong, config, capsys, monkeypatch):
+    monkeypatch.setattr(published, "run", lambda *_, **__: pytest.fail("ran"))
+    with pytest.raises(SystemExit) as ended:
+        published.main(["--out", str(config.out), *words.split()])
+    assert ended.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(wrong)
 
 
-def test_the_table_of_the_committed_results_is_drawn_without_training(trained, capsys):
+def test_missing_data_are_missed_before_anything_is_trained(config, monkeypatch, trained, tmp_path):
+    monkeypatch.setenv("LOGISTACK_DATA", str(tmp_path))
+    rows = {"digits": Row("Digits", "digits", (GOOD,)), "usps": Row("USPS", "usps", (GOOD,))}
+    monkeypatch.setattr(published, "ROWS", rows)
+    with pytest.raises(ValueError, match=r"^data: expected the files of usps"):
+        published.run(config)
+    assert trained == []
+
+
+def test_a_row_that_is_kept_is_said_to_be(config, trained, monkeypatch, capsys):
+    monkeypatch.setattr(published, "ROWS", {"digits": Row("Digits", "digits", (GOOD,), members=1)})
+    published.run(config, command="a command")
+    assert "Kept" not in capsys.readouterr().out
+    trained.clear()
+    published.run(config, command="another command")
+    assert trained == []
+    said = capsys.readouterr().out
+    assert said.startswith("Kept from an earlier run, not trained now: a command (jax ")
+
+
+def test_the_table_of_the_committed_results_is_drawn_without_training(
+    trained, monkeypatch, tmp_path, capsys
+):
+    monkeypatch.chdir(tmp_path)
     published.main(["--table"])
     said = capsys.readouterr().out
+    assert said.startswith("Kept in ")
+    assert "from earlier runs, not trained now" in said.splitlines()[0]
     assert all(row.title in said for row in published.ROWS.values())
     assert trained == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_that_is_kept_is_written_unless_it_is_named():
+    assert published.results_of(published.Config()) == published.Config().out / "published.json"
+    tried = published.results_of(published.Config(samples=500, epochs=1))
+    assert tried == published.Config().out / "samples-500-epochs-1" / "published.json"

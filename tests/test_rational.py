@@ -70,6 +70,43 @@ def test_products_are_exact_at_any_size(data):
     assert rational.dot(np.array(matrix, object), np.array(vector, object)).tolist() == wanted
 
 
+@settings(max_examples=200)
+@given(st.data())
+def test_products_with_numbers_of_very_different_lengths_are_exact(data):
+    width = data.draw(st.integers(0, 5))
+    lengths = st.sampled_from([0, 1, 40, 60, 700, 6000])
+    vector = [
+        data.draw(st.integers(-(2**bits), 2**bits))
+        for bits in data.draw(st.lists(lengths, min_size=width, max_size=width))
+    ]
+    bits = data.draw(st.sampled_from([1, 30, 50, 61]))
+    row = st.lists(st.integers(-(2**bits), 2**bits), min_size=width, max_size=width)
+    matrix = data.draw(st.lists(row, max_size=3))
+    found = rational.dot(
+        np.array(matrix, np.int64).reshape(len(matrix), width), np.array(vector, object)
+    )
+    assert found.tolist() == [sum(a * b for a, b in zip(r, vector, strict=True)) for r in matrix]
+    assert all(type(value) is int for value in found.tolist())
+
+
+@given(st.lists(st.fractions(), max_size=6), st.integers(1, 9))
+def test_numbers_are_the_fractions_that_they_are_made_of(values, factor):
+    found = rational.Numbers.of(values)
+    found = found.over(found.denominator * factor)
+    assert found == tuple(values)
+    assert tuple(values) == found
+    assert found == rational.Numbers.of(values)
+    assert hash(found) == hash(tuple(values))
+    assert list(found) == [found[place] for place in range(len(found))] == values
+    assert found[1:] == tuple(values[1:])
+    assert found[-1:] == tuple(values[-1:])
+    assert found != (*values, Fraction(1))
+    np.testing.assert_array_equal(np.array(found, float), np.array(values, float))
+    assert rational.Numbers.of(found) is found
+    with pytest.raises(IndexError):
+        found[len(values)]
+
+
 def test_products_of_floats_are_those_of_numpy():
     rng = np.random.default_rng(0)
     matrix, vector = rng.normal(size=(5, 3)), rng.normal(size=3)

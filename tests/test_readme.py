@@ -1,13 +1,11 @@
 """The README is true: its code runs as written, and its tables are what the scripts print."""
 
-import json
 import pathlib
 import re
 import subprocess
 import sys
-import types
 
-from experiments import article, depth, limits, published
+from experiments import article, depth, depth_cells, limits, published
 from logistack import cli
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -60,12 +58,12 @@ def test_the_article_s_table_is_what_the_script_prints():
 
 def test_the_accuracies_by_depth_are_those_kept():
     (table,) = (block for block in blocks("") if "by hidden layers" in block)
-    kept = depth.recall(depth.Config(results=RESULTS / "depth.json"))
+    kept = depth.recall(RESULTS / "depth.json")
     for name, cells in depth.by_scheme(kept).items():
         (line,) = (line for line in table.splitlines() if line.startswith(name))
         wanted = [f"{100 * depth.mean(cell):.1f}" for cell in cells]
         assert line.removeprefix(name).split() == wanted
-    lowest = [f"{100 * depth.accuracies(cell).min():.1f}" for cell in cells]
+    lowest = [f"{100 * depth_cells.accuracies(cell).min():.1f}" for cell in cells]
     assert table.splitlines()[-1].split()[-len(lowest) :] == lowest
 
 
@@ -76,26 +74,7 @@ def test_the_table_beside_the_published_figures_is_what_the_script_prints():
 
 
 def test_the_limits_are_what_the_script_prints():
-    kept = json.loads((RESULTS / "limits.json").read_text(encoding="utf-8"))
-    plane = [
-        types.SimpleNamespace(
-            name=row["name"],
-            samples=row["samples"],
-            bound=limits.Bound(row["at_least"], row["why"], row["one_unit"]),
-            tries=[limits.Try(**attempt) for attempt in row["tries"]],
-            network=types.SimpleNamespace(separator=types.SimpleNamespace(margin=row["margin"])),
-        )
-        for row in kept["plane"]
-    ]
-    result = limits.Result(
-        settings=kept["settings"],
-        capacities=plane,
-        digits=[limits.Untangled(**row) for row in kept["digits"]],
-        pair=None,
-        mnist=kept["mnist"],
-        origin=kept["origin"],
-    )
-    printed = limits.report(result)
+    printed = limits.report(limits.recall(RESULTS / "limits.json"))
     tables = [block for block in blocks("") if re.search(r"\b(enough|all ten)\b", block)]
     tables = [block for block in tables if "$ logistack" not in block]
     assert len(tables) == 3

@@ -10,6 +10,7 @@ import sys
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -22,12 +23,14 @@ from logistack.separability import (
     Line,
     MultinomialCommonPoint,
     MultinomialSeparator,
+    NothingToSeparate,
     Separator,
     Untangling,
     alternative,
     certificate_from_json,
     certify,
     questions,
+    rational,
     untangle,
 )
 from logistack.separability.alternative import Answer, Clock, Matrix, OutOfTimeError
@@ -117,6 +120,8 @@ INTEGERS = st.integers(-2, 2)
 EXTREME = (5e-324, 1e-300, 1e300, -1e300, 1.7e308)
 CLOSE = (0.0, 1.0, -1.0, 0.1, 0.2, 0.3, 0.1 + 0.2, 1 / 3, 1e-12, -1e-12, 1 + 2**-52)
 FLOATS = st.sampled_from(CLOSE + EXTREME)
+CONGRUENT = (0.0, 1.0, -1.0, 2.0**61, -(2.0**61), 2.0**61 - 2.0**9, 2.0**122, 2.0**183, 2.0**-61)
+"""Modulo 2 ** 61 - 1 a power of 2 ** 61 is 1."""
 
 
 def check_two_classes(inputs, labels):
@@ -150,6 +155,23 @@ class TestAgainstBruteForce:
     @given(small_sets(st.floats(allow_nan=False, allow_infinity=False), most=5, features=2))
     def test_any_finite_floats(self, data):
         check_two_classes(*data)
+
+    @settings(max_examples=400)
+    @given(small_sets(st.sampled_from(CONGRUENT), most=6))
+    @example((np.array([[1.0], [2.0**61], [2.0**122]]), [0, 1, 0]))
+    @example((np.array([[1.0], [1.0], [2.0**61], [2.0**61]]), [0, 1, 0, 1]))
+    def test_numbers_that_the_prime_of_ranks_makes_equal(self, data):
+        check_two_classes(*data)
+
+    @settings(max_examples=100)
+    @given(small_sets(st.sampled_from(CONGRUENT), classes=3, most=6, features=2))
+    def test_more_classes_of_such_numbers(self, data):
+        inputs, labels = data
+        found = certify(inputs, labels)
+        assert found.verify()
+        if len(set(labels)) == 3:
+            enough = not balanced(against(inputs, labels))
+            assert isinstance(found.multinomial, MultinomialSeparator) == enough
 
     @settings(max_examples=250)
     @given(small_sets(INTEGERS, classes=3, most=6, features=2))
@@ -290,12 +312,20 @@ class TestWorkedByHand:
         assert found.margin == HALF
         assert found.verify()
 
-    @pytest.mark.parametrize(("label", "bias"), [(1, 1), (0, -1), (-3, -1), ("a", 1), (2.5, 1)])
-    def test_one_label_alone_needs_no_line(self, label, bias):
+    @pytest.mark.parametrize("label", [1, 0, -3, "a", 2.5])
+    def test_one_label_alone_is_nothing_to_separate(self, label):
         found = certify([[0, 1], [2, 3]], [label, label])
-        assert found.weight == (0, 0)
-        assert (found.bias, found.margin) == (bias, 1)
+        assert isinstance(found, NothingToSeparate)
+        assert isinstance(found, Separator)
+        assert found == certify([[0, 1], [2, 3]], [label, label], positive=label)
+        assert (found.positive, found.weight, found.bias, found.margin) == (label, (0, 0), 1, 1)
+        assert str(found) == f"nothing to separate: every sample has the label {label!r}"
         assert found.verify()
+        assert found.verify([[5, 5]], [label])
+        read = certificate_from_json(found.to_json())
+        assert isinstance(read, NothingToSeparate)
+        assert read == found
+        assert read.verify([[0, 1], [2, 3]], [label, label])
 
     def test_one_sample(self):
         assert certify([[4.0]], [1]).verify()
@@ -621,6 +651,16 @@ class TestVerify:
         with pytest.raises(ImportError):
             certify(XOR, labels)
 
+    @pytest.mark.parametrize("labels", [[0, 1, 1, 0], [0, 0, 0, 1], [0, 1, 2, 2]])
+    def test_it_looks_at_every_block_of_samples(self, monkeypatch, labels):
+        found = certify(XOR, labels)
+        monkeypatch.setattr(rational, "BLOCK_BITS", 1)
+        assert found.verify()
+        for sample in range(4):
+            moved = XOR.copy()
+            moved[sample] = -9 if labels[sample] else 9
+            assert not found.verify(moved, labels)
+
     def test_it_needs_data(self):
         found = certify(XOR, [0, 1, 1, 0])
         bare = certificate_from_json(found.to_json())
@@ -803,6 +843,16 @@ class TestUntangle:
         row = certify([[0], [1], [2]], [0, 1, 2])
         assert Untangling([row]).layer == 0
 
+    def test_a_second_network_of_the_same_shapes_is_not_compiled(self, compilations):
+        other = jax.tree.map(jnp.negative, self.PARAMS)
+        untangle(self.PARAMS, XOR, [0, 1, 1, 0])
+        compilations.clear()
+        untangle(other, XOR, [0, 1, 1, 0])
+        assert not compilations
+        # It does listen: another number of samples is another program.
+        untangle(self.PARAMS, XOR[:3], [0, 1, 1])
+        assert compilations
+
     def test_it_computes_in_the_network_s_precision(self):
         with jax.enable_x64(True):
             wide = tuple(ls.Layer(*(jnp.asarray(p, jnp.float64) for p in q)) for q in self.PARAMS)
@@ -850,6 +900,71 @@ class TestErrors:
     def test_what_does_not_fit_is_refused_by_name(self, inputs, labels, options, error, message):
         with pytest.raises(error, match=message):
             certify(inputs, labels, **options)
+
+    @pytest.mark.parametrize(
+        "inputs",
+        [
+            [[9007199254740993, 0.5], [9007199254740992, 0.5]],
+            [(9007199254740993, 0.5), (9007199254740992, 0.5)],
+            [np.array([2**53 + 1, 0]), np.array([0.5, 1.0])],
+            [[2**63, -1], [2**63 + 1, -1]],
+            [[np.uint64(2**63 + 1), np.int64(-1)], [1, 2]],
+            pandas.DataFrame({"a": [2**53 + 1, 2**53], "b": [0.5, 0.5]}),
+        ],
+    )
+    def test_what_numpy_would_round_is_refused(self, inputs):
+        """Neighbors beyond 2 ** 53 beside a fraction, or of both signs beyond 2 ** 63."""
+        with pytest.raises(ValueError, match="inputs: expected values of one kind, got"):
+            certify(inputs, [0, 1])
+        with pytest.raises(ValueError, match="inputs: expected values of one kind"):
+            untangle(TestUntangle.PARAMS, inputs, [0, 1])
+        with pytest.raises(ValueError, match="inputs: expected values of one kind"):
+            certify([[0, 0], [0, 1]], [0, 1]).verify(inputs, [0, 1])
+
+    @pytest.mark.parametrize(
+        "inputs",
+        [
+            [[2**53, 0.5], [2**54, 0.5]],
+            [[9007199254740993, 1], [9007199254740992, 1]],
+            [[2**63 + 2**11, 1], [2**63, 1]],
+            [[1e300, 5], [2**60, 0.5]],
+            [[True, 0.5], [False, 2.0**70]],
+        ],
+    )
+    def test_what_numpy_keeps_is_taken(self, inputs):
+        found = certify(inputs, [0, 1])
+        assert isinstance(found, Separator)
+        assert found.verify()
+        # The scores are those of the numbers in the list.
+        scores = [
+            sum(w * Fraction(x) for w, x in zip(found.weight, row, strict=True)) + found.bias
+            for row in inputs
+        ]
+        assert min(-scores[0], scores[1]) == found.margin > 0
+
+    @pytest.mark.parametrize(
+        "labels",
+        [
+            [1, "1"],
+            [True, "True"],
+            [0.5, "a"],
+            [9007199254740993, 0.5],
+            [2**63 + 1, -1],
+            [np.int64(2**53 + 1), 0.5],
+            ["a", "a\0"],
+            pandas.Series([1, "1"]),
+        ],
+    )
+    def test_labels_that_numpy_would_merge_are_refused(self, labels):
+        with pytest.raises((TypeError, ValueError), match="labels: expected"):
+            certify([[0], [1]], labels)
+
+    def test_a_mask_is_refused(self):
+        masked = np.ma.array([[1], [2]], mask=[[True], [False]])
+        with pytest.raises(TypeError, match="inputs: expected an array of numbers, got a masked"):
+            certify(masked, [0, 1])
+        with pytest.raises(TypeError, match="labels: expected numbers or strings, got a masked"):
+            certify([[1], [2]], np.ma.array([0, 1]))
 
     def test_a_trace_is_refused(self):
         with pytest.raises(TypeError, match="inputs: expected concrete numbers, got the tracer"):

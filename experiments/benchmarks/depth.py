@@ -8,6 +8,14 @@ ratio within one round. Memory is what XLA says a step's temporary arrays take, 
 arguments and results.
 """
 
+import signal
+import sys
+from pathlib import Path
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # while all is imported: no traceback
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
 import dataclasses
 import functools
 import statistics
@@ -18,9 +26,9 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 import optax
-import tyro
 
 import logistack as ls
+from experiments import keeping
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +56,7 @@ class Result(NamedTuple):
 
 
 def seconds(work: Callable[[], Any]) -> float:
-    """How long something takes, all of it."""
+    """The seconds that a call takes, until its result is there."""
     start = time.perf_counter()
     jax.block_until_ready(work())
     return time.perf_counter() - start
@@ -123,7 +131,7 @@ def report(result: Result, config: Config) -> str:
         lines.append(f"compiling fit at depth {depth:>5,}: {statistics.median(times):.2f} s")
     lines.append(
         f"depth {deep:,} over depth {shallow:,}: {statistics.median(ratios):.2f}×"
-        f" ({min(ratios):.2f} to {max(ratios):.2f}); wanted at most 2×"
+        f" ({min(ratios):.2f} to {max(ratios):.2f}); expected at most 2×"
     )
     plain, remat = result.step_bytes[False], result.step_bytes[True]
     slower = [
@@ -140,11 +148,14 @@ def report(result: Result, config: Config) -> str:
     return "\n".join(lines)
 
 
-def main(arguments: list[str] | None = None) -> None:
+@keeping.command
+def main(arguments: list[str]) -> int:
     """Runs the benchmark from the command line."""
-    config = tyro.cli(Config, args=arguments)
+    config = keeping.parse(Config, arguments)
+    keeping.require_counts(config, "depths", "width", "batch_size", "steps", "rounds")
     print(report(run(config), config))
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    keeping.start(main)

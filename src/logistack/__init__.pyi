@@ -5,6 +5,7 @@ from . import export as export
 from . import losses as losses
 from . import metrics as metrics
 from . import plots as plots
+from . import selection as selection
 from . import separability as separability
 from . import training as training
 from .compilation import keep_compiled_programs as keep_compiled_programs
@@ -17,6 +18,7 @@ from .layers import sigmoid_layer as sigmoid_layer
 from .layers import stack as stack
 from .layers import unstack as unstack
 from .network import activations as activations
+from .network import committee as committee
 from .network import forward as forward
 from .network import jacobian_spectrum as jacobian_spectrum
 from .network import logits as logits
@@ -24,11 +26,13 @@ from .prediction import predict as predict
 from .prediction import probabilities as probabilities
 from .separability import ClassCertificates as ClassCertificates
 from .separability import CommonPoint as CommonPoint
+from .separability import HiddenBound as HiddenBound
 from .separability import MultinomialCommonPoint as MultinomialCommonPoint
 from .separability import MultinomialSeparator as MultinomialSeparator
 from .separability import Separator as Separator
 from .separability import certificate_from_json as certificate_from_json
 from .separability import certify as certify
+from .separability import hidden_bound as hidden_bound
 from .separability import untangle as untangle
 from .training import BatchSums as BatchSums
 from .training import Best as Best

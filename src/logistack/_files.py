@@ -1,8 +1,10 @@
 """Files that are whole or absent."""
 
 import contextlib
+import errno
 import os
 import re
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,20 +14,42 @@ def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
     """Writes a file so that an interruption leaves the old one, or none, but never a part.
 
     The content goes to a temporary file in the same folder, which then takes the name. Folders
-    on the way are made.
+    on the way are made. A symbolic link stays, and the file that it names is written; a pipe or a
+    terminal takes the content as a program's output.
+
+    Raises:
+        OSError: if the file cannot be written, if `path` is anything else that is not a regular
+            file, or if it is a pipe that nobody reads.
     """
-    path = Path(path)
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        # As readable as its neighbors; mkstemp makes files for their owner alone.
+        umask = os.umask(0)
+        os.umask(umask)
+        mode = stat.S_IFREG | (0o666 & ~umask)
+    if stat.S_ISREG(mode):
+        _replace(Path(os.path.realpath(path)), content, stat.S_IMODE(mode))
+    elif stat.S_ISFIFO(mode) or stat.S_ISCHR(mode):
+        # Opened without waiting, a pipe that nobody reads is an error and not a standstill.
+        handle = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
+        os.set_blocking(handle, True)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+    else:
+        code = errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL
+        raise OSError(code, "expected a file, got what cannot be written as one", os.fspath(path))
+
+
+def _replace(path: Path, content: bytes, mode: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name[:40]}.", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        # mkstemp makes files for their owner alone; a result is as readable as its neighbors.
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
+        os.chmod(temporary, mode)
         os.replace(temporary, path)
     except BaseException:
         os.unlink(temporary)

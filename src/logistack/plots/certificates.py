@@ -1,6 +1,7 @@
 """A proof that a line is enough, or that none is, as a picture."""
 
 import math
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -59,7 +60,7 @@ class Sides(NamedTuple):
         """The side of each sample, those of the first before those of the second."""
         return np.repeat([0, 1], [len(side) for side in self.inputs])
 
-    def weights(self, certificate: CommonPoint) -> list[tuple[Fraction, ...]]:
+    def weights(self, certificate: CommonPoint) -> list[Sequence[Fraction]]:
         """The weights of each side."""
         weights = [certificate.weights_negative, certificate.weights_positive]
         return weights if self.positive else weights[::-1]
@@ -72,6 +73,7 @@ def certificate(
     labels: ArrayLike | None = None,
     *,
     image_shape: tuple[int, int] | None = None,
+    axis_labels: tuple[str, str] = spaces.INPUT_LABELS,
 ) -> Figure:
     """Draws what proves that a line is enough, or that none is.
 
@@ -86,6 +88,7 @@ def certificate(
         inputs: samples `(n, features)`; those that the certificate was made of if None.
         labels: `(n,)`, with `inputs` or not at all.
         image_shape: height and width, if the samples are images.
+        axis_labels: what the two features are, if there are two.
 
     Returns:
         A figure with one panel, with two of bars, or with one for each image.
@@ -109,7 +112,7 @@ def certificate(
             )
         figure = _draw_images(certificate, sides, image_shape)
     elif dimensions(certificate) == 2:
-        figure = _draw_plane(certificate, sides)
+        figure = _draw_plane(certificate, sides, axis_labels)
     elif isinstance(certificate, Separator):
         figure = _draw_distances(certificate, sides)
     else:
@@ -150,10 +153,10 @@ def _sides(certificate: Proof, inputs: ArrayLike | None, labels: ArrayLike | Non
     return Sides(parts, names, 1)
 
 
-def _draw_plane(certificate: Proof, sides: Sides) -> Figure:
+def _draw_plane(certificate: Proof, sides: Sides, axis_labels: tuple[str, str]) -> Figure:
     points = np.concatenate(sides.inputs)
     frame = frame_of(points, 0.15)
-    view = spaces.view_of(points, 0)
+    view = spaces.view_of(points, 0, inputs=axis_labels)
     figure = new_figure(3.6, 3.8)
     axes = figure.add_subplot()
     if isinstance(certificate, CommonPoint):

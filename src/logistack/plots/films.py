@@ -34,6 +34,7 @@ def film(
     title: str = "The input plane, layer by layer",
     layers: Sequence[int] | None = None,
     cells: int = 12,
+    axis_labels: tuple[str, str] = spaces.INPUT_LABELS,
     frames_per_second: float = 10.0,
 ) -> None:
     """Writes a film of how training bends the input's grid: `warped_grid` for each snapshot.
@@ -55,6 +56,7 @@ def film(
         title: the heading of the page.
         layers: the layers to show, 0 being the input; all if None.
         cells: squares along the grid's longer side.
+        axis_labels: what the two inputs are.
         frames_per_second: how fast it plays.
 
     Raises:
@@ -102,7 +104,7 @@ def film(
     grid = spaces.grid_over(samples.inputs, cells, steps)
     points = np.concatenate([samples.inputs, grid.points.reshape(-1, 2)])
     final = spaces.through_layers(snapshots[-1], points)
-    views = {layer: spaces.view_of(final[layer], layer) for layer in chosen}
+    views = {layer: spaces.view_of(final[layer], layer, inputs=axis_labels) for layer in chosen}
     seen: dict[int, list[np.ndarray]] = {layer: [] for layer in views}
     for params in snapshots:
         carried = spaces.through_layers(params, points)

@@ -83,6 +83,7 @@ def warped_grid(
     layers: Sequence[int] | None = None,
     certificates: Sequence[Proof | None] | None = None,
     cells: int = 16,
+    axis_labels: tuple[str, str] = spaces.INPUT_LABELS,
 ) -> Figure:
     """Draws the input's square grid as every layer bends it, and the samples on it.
 
@@ -99,6 +100,7 @@ def warped_grid(
         certificates: what was proved about each space, the input first, as from
             `logistack.untangle`; None for nothing.
         cells: squares along the longer side.
+        axis_labels: what the two inputs are.
 
     Returns:
         A figure with a panel for each layer, four in a row.
@@ -138,7 +140,8 @@ def warped_grid(
             require_proof(f"certificates[{layer}]", certificate, width)
         axes = figure.add_subplot(rows, columns, index + 1)
         lines = carried[layer].reshape(*grid.points.shape[:2], width)
-        _draw_space(axes, layer, points[layer], samples, certificate, grid._replace(points=lines))
+        moved = grid._replace(points=lines)
+        _draw_space(axes, layer, points[layer], samples, certificate, moved, axis_labels)
         axes.set_title(layer_title(layer, depth, width))
     legend_above(figure, 3 if columns == 1 else 5)
     return figure
@@ -151,6 +154,7 @@ def _draw_space(
     samples: Samples,
     certificate: Proof | None,
     grid: spaces.Grid | None = None,
+    inputs: tuple[str, str] = spaces.INPUT_LABELS,
 ) -> None:
     """Draws one layer's samples `(n, width)`, with its grid and certificate if there are any."""
     width = points.shape[1]
@@ -158,7 +162,7 @@ def _draw_space(
     if grid is not None and width > 1:
         everything = np.concatenate([points, grid.points.reshape(-1, width)])
     normal = None if certificate is None else hyperplane(certificate)
-    view = spaces.view_of(everything, layer, normal and (normal.weight, normal.bias))
+    view = spaces.view_of(everything, layer, normal and (normal.weight, normal.bias), inputs)
     if width == 1:
         frame = spaces.strip_frame(points[:, 0], len(samples.classes))
         spaces.set_lanes(axes, frame, view.labels[0], samples.classes)

@@ -89,6 +89,7 @@ def _draw_plane(figure: Figure, axes: Axes, panel: Plane) -> None:
         shades = axes.contourf(columns, rows, outputs, np.linspace(0, 1, 11), cmap=tints)
         if outputs.min() < 0.5 < outputs.max():
             axes.contour(columns, rows, outputs, [0.5], colors="black", linewidths=1)
+            axes.plot([], [], color="black", label="output ½")
         figure.colorbar(shades, ax=axes, label="output", ticks=[0, 0.5, 1], shrink=0.85)
     if panel.units is not None:
         weights = shaped("units", panel.units[0], "units", 2)
@@ -96,7 +97,12 @@ def _draw_plane(figure: Figure, axes: Axes, panel: Plane) -> None:
         alone = len(weights) == 1
         for weight, bias in zip(weights, biases, strict=True):
             ends = segment(weight, bias, low, high)
-            axes.plot(*ends.T, color="black", linestyle="-" if alone else "--")
+            axes.plot(
+                *ends.T,
+                color="black",
+                linestyle="-" if alone else "--",
+                label="line of the unit" if alone else "line of each unit",
+            )
         if alone and panel.outputs is None:
             columns, rows = np.linspace(low, high, 201).T
             z = np.add.outer(weight[1] * rows, weight[0] * columns) + bias

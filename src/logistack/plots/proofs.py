@@ -74,15 +74,20 @@ def draw_proof(axes: Axes, view: View, frame: Frame, certificate: Proof) -> None
 
 
 def draw_common_point(axes: Axes, place: np.ndarray) -> None:
-    """Draws the point that both hulls have."""
+    """Draws the point that both hulls have, hollow so that it hides no sample."""
+    from matplotlib.patheffects import withStroke
+
     axes.plot(
         *place[:, None],
         "*",
-        color="black",
-        markeredgecolor="white",
-        markersize=13,
+        markerfacecolor="none",
+        markeredgecolor="black",
+        markeredgewidth=0.8,
+        markersize=16,
         zorder=5,
         label="common point",
+        linestyle="none",
+        path_effects=[withStroke(linewidth=2, foreground="white")],
     )
 
 

@@ -8,6 +8,7 @@ from jax.typing import ArrayLike
 from logistack.plots.arguments import class_names, shaped
 from logistack.plots.style import (
     PALETTE,
+    Axes,
     Figure,
     legend_above,
     new_figure,
@@ -25,7 +26,8 @@ def training_curves(
     Args:
         runs: for each quantity, which names its axis, the named runs: `(epochs,)`, or
             `(2, epochs)` for training (solid) and test (dashed). A name has one color.
-        log: the quantities with a logarithmic axis.
+        log: the quantities with a logarithmic axis; one that is 0 at times has a place for 0
+            below the smallest number above it.
 
     Returns:
         A figure with one panel per quantity, side by side.
@@ -37,7 +39,7 @@ def training_curves(
     >>> figure.axes[0].get_ylabel(), figure.axes[0].get_xlabel()
     ('loss', 'epoch')
     """
-    from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+    from matplotlib.ticker import MaxNLocator
 
     if not runs or not all(runs.values()):
         raise ValueError(f"runs: expected a run for each quantity, got {dict(runs)}")
@@ -59,17 +61,44 @@ def training_curves(
                     linewidth=1.0 if len(row) <= 1000 else 0.6,
                     label=f"{name}, {split}" if name in tested else name,
                 )
-        axes.set(xlabel="epoch", ylabel=quantity, yscale="log" if quantity in log else "linear")
+        axes.set(xlabel="epoch", ylabel=quantity)
+        if quantity in log:
+            _make_logarithmic(axes)
         axes.margins(x=0.02)
         axes.spines[["top", "right"]].set_visible(False)
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-        low, high = axes.get_ylim()
-        if quantity in log and high < 200 * low:  # 0.1, 0.2, 0.5 rather than a lone power of ten
-            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-            axes.yaxis.set_major_formatter("{x:g}")
-            axes.yaxis.set_minor_formatter(NullFormatter())
     legend_above(figure)
     return figure
+
+
+def _make_logarithmic(axes: Axes) -> None:
+    """Gives axes a logarithmic scale, and zeros a tick of their own under what is above 0."""
+    from matplotlib.ticker import FixedFormatter, FixedLocator, LogLocator, NullFormatter
+
+    values = np.concatenate([np.asarray(line.get_ydata(), float) for line in axes.lines])
+    values = values[np.isfinite(values)]
+    above = values[values > 0]
+    if len(above) == len(values):
+        axes.set_yscale("log")
+    elif not len(above):
+        return
+    else:
+        # Linear from 0 to a little below the smallest, for a third of a decade.
+        least = above.min() / 1.5
+        axes.set_yscale("symlog", linthresh=least, linscale=1 / 3)
+        axes.set_ylim(-0.15 * least, 1.5 * above.max())
+    low, high = above.min(), axes.get_ylim()[1]
+    few = high < 200 * low  # 0.1, 0.2, 0.5 rather than a lone power of ten
+    if len(above) < len(values):
+        ticks = LogLocator(subs=(1, 2, 5) if few else (1,)).tick_values(low, high)
+        ticks = [0, *(tick for tick in ticks if low <= tick <= high)]
+        axes.yaxis.set_major_locator(FixedLocator(ticks))
+        axes.yaxis.set_major_formatter(FixedFormatter([f"{tick:g}" for tick in ticks]))
+        axes.yaxis.set_minor_locator(FixedLocator([]))
+    elif few:
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 @styled

@@ -77,7 +77,15 @@ def layer_title(layer: int, layers: int, width: int) -> str:
     return name if width <= 2 else f"{name} ({width} {'units' if layer else 'features'})"
 
 
-def view_of(points: np.ndarray, layer: int, normal: tuple[np.ndarray, float] | None = None) -> View:
+INPUT_LABELS = ("$x_1$", "$x_2$")
+
+
+def view_of(
+    points: np.ndarray,
+    layer: int,
+    normal: tuple[np.ndarray, float] | None = None,
+    inputs: tuple[str, str] = INPUT_LABELS,
+) -> View:
     """The plane to look at points of a space in.
 
     Args:
@@ -85,6 +93,7 @@ def view_of(points: np.ndarray, layer: int, normal: tuple[np.ndarray, float] | N
         layer: after which layer the space comes; 0 is the input.
         normal: a hyperplane w·x + b = 0, w of length 1. In more than two dimensions the first axis
             is its normal: the hyperplane is then the vertical line at 0.
+        inputs: what two inputs are called.
 
     Returns:
         Units as they are, if there are one or two; else the normal, if there is one, and
@@ -92,8 +101,7 @@ def view_of(points: np.ndarray, layer: int, normal: tuple[np.ndarray, float] | N
     """
     width = points.shape[1]
     if width <= 2:
-        letter = "a" if layer else "x"
-        labels = (f"${letter}_1$", f"${letter}_2$")[:width]
+        labels = (("$a_1$", "$a_2$") if layer else inputs)[:width]
         return View(np.zeros(width), np.eye(width), labels)
     mean = points.mean(axis=0)
     if normal is None:

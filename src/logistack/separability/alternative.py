@@ -271,7 +271,8 @@ def _combination(
     """Weights near those given, the heaviest first, that make the rows cancel, or None.
 
     Rows that heavier ones span keep a short number near their weight; the weights of the others,
-    which are `solved`, follow from it.
+    which are `solved`, follow from it. That those span all is not certain, and so the result is
+    checked.
     """
     kept = sorted(set(range(len(rows))) - set(solved))
     short = [max(1, round(weights[row] / weights[kept[0]] * 2**20)) for row in kept]
@@ -279,6 +280,7 @@ def _combination(
         short = [1]
     bearing = rows[solved].T.tolist()
     lacking = (-rational.dot(rows[kept].T, np.array(short, object))).tolist()
+    # As many as are solved for; the others follow, or the check below finds that they do not.
     equations = rational.independent(rows[solved].tolist())
     solution = rational.solve([bearing[e] for e in equations], [lacking[e] for e in equations])
     numerators, denominator = rational.over_common_denominator(solution)
@@ -294,35 +296,56 @@ def _combination(
 def _simplex(exact: Rows, support: Sequence[int], clock: Clock) -> Answer:
     """The same linear program in integers, to its end.
 
-    A basis holds one column for every entry of a row, and one for Σ λ = 1. The columns to choose
-    from are the rows a, each with a 1 below, and unit vectors ± e of cost 1 that make up for what
-    the combination lacks. The inverse of the basis is kept as integers over its determinant, so
-    that divisions are exact (Edmonds, "Systems of distinct representatives and linear algebra",
-    1967). The rows in `support` enter first. After a step that gains nothing the lowest column
-    that may enter does, and so no basis returns (Bland, "New finite pivoting rules for the
-    simplex method", 1977).
+    With slack for what the combination of rows lacks, the program is
+
+        min Σ s⁺ + s⁻  over  λ, s⁺, s⁻ ≥ 0,  Σ λᵢ aᵢ + s⁺ - s⁻ = 0,  Σ λᵢ = 1.
+
+    Its columns are the rows aᵢ, each with a 1 below, at no cost, and the unit vectors ± e with a 0
+    below, at cost 1. A basis B is as many independent columns as there are equations: one for
+    every entry of a row, and one for Σ λ = 1. The simplex method goes from basis to basis, each no
+    dearer than the one before, until nothing is lacking (the rows cancel) or the prices of the
+    equations are a direction for which every row is positive.
+
+    Numbers stay integers by Edmonds' pivoting ("Systems of distinct representatives and linear
+    algebra", 1967). In place of B⁻¹ it keeps |det B| B⁻¹, which is the adjugate of B but for its
+    sign. The entries of an adjugate are determinants of parts of B, so they are integers, and no
+    longer than such determinants are. By Cramer's rule adjugate · column has in place p the
+    determinant of the basis in which that column replaces the p-th. So the pivot of a step is the
+    next determinant. The update of the adjugate multiplies by it and divides by the last one;
+    without the division numbers would be twice as long after every step, and it leaves no
+    remainder, because what it gives is an adjugate again. Pivots are above 0, and so are all
+    determinants.
+
+    The rows in `support` enter first. After a step that gains nothing the lowest column that may
+    enter does, and among equals the lowest leaves, and so no basis returns (Bland, "New finite
+    pivoting rules for the simplex method", 1977).
     """
     first, *others = support or [0]
     restricted = np.array(sorted(others), int)
     start = exact.take(np.array([first]))[0].astype(object)
     entries = len(start)
-    # A column is (0, row) or (1, 2 entry + 1 if it is negative).
+    # The first basis is one row, all of λ, and for each entry the unit vector that cancels it.
+    # A column is known by its cost and number: (0, row), or (1, 2 entry + 1 if it is negative).
     basis = [(0, first), *((1, 2 * e + (start[e] > 0)) for e in range(entries))]
-    inverse = np.zeros((entries + 1, entries + 1), object)
-    inverse[0, -1] = 1
+    adjugate = np.zeros((entries + 1, entries + 1), object)
+    adjugate[0, -1] = 1
     for e, entry in enumerate(start):
-        inverse[e + 1, e] = -1 if entry > 0 else 1
-        inverse[e + 1, -1] = abs(entry)
+        adjugate[e + 1, e] = -1 if entry > 0 else 1
+        adjugate[e + 1, -1] = abs(entry)
     determinant, gained = 1, True
     while True:
         clock.left()
-        prices = np.array([cost for cost, _ in basis], object) @ inverse
+        # Everything from here on is its true value times the determinant. The last price is what
+        # the basis costs, the length of its combination; the others are minus the direction v.
+        prices = np.array([cost for cost, _ in basis], object) @ adjugate
         direction, distance = -prices[:-1], prices[-1]
         if not distance:
-            shares = zip(basis, inverse[:, -1], strict=True)
+            shares = zip(basis, adjugate[:, -1], strict=True)
             weights = {row: Fraction(w, determinant) for (cost, row), w in shares if not cost and w}
             return Answer(None, weights, proven=True)
 
+        # A row makes the combination shorter if a · v is below its length, a unit vector if v has
+        # an entry above 1. Rows are looked for in the support, and in all of them after that.
         entering, values = None, rational.dot(exact.take(restricted), direction)
         if not (values < distance).any():
             restricted, values = restricted[:0], exact.dot(direction)
@@ -338,14 +361,16 @@ def _simplex(exact: Rows, support: Sequence[int], clock: Clock) -> Answer:
             entering, column = (1, 2 * steep + negative), np.zeros(entries + 1, object)
             column[steep] = -1 if negative else 1
 
-        steps = inverse @ column.astype(object)
+        # As the entering column's share grows by 1, those of the basis fall by `steps`. The first
+        # to reach 0 leaves.
+        steps = adjugate @ column.astype(object)
         gain, _, leaving = min(
             (Fraction(amount, step), basis[place], place)
-            for place, (amount, step) in enumerate(zip(inverse[:, -1], steps, strict=True))
+            for place, (amount, step) in enumerate(zip(adjugate[:, -1], steps, strict=True))
             if step > 0
         )
         pivot = steps[leaving]
         steps[leaving] -= determinant
-        inverse = (pivot * inverse - np.outer(steps, inverse[leaving])) // determinant
+        adjugate = (pivot * adjugate - np.outer(steps, adjugate[leaving])) // determinant
         determinant, gained = pivot, gain > 0
         basis[leaving] = entering

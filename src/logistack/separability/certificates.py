@@ -1,90 +1,44 @@
 """Proofs that data are linearly separable, or are not, which anyone can check.
 
-A certificate's `verify` knows nothing of how it was found: it multiplies and adds integers.
+A certificate's `verify` knows nothing of how it was found: it multiplies and adds integers. What
+a hostile text can make it do is bounded: labels and lengths are compared before any number is,
+numbers stay over the denominators they came with, and products are made in blocks.
 """
 
 import dataclasses
-import itertools
-import json
+import functools
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, ClassVar, NamedTuple
 
-import jax
 import numpy as np
 from numpy.typing import ArrayLike
 
-from logistack.separability import rational
-
-Label: TypeAlias = bool | int | float | str
-FORMAT = "logistack certificate 1"
-UNIT_TOLERANCE = Fraction(1, 2**40)
-"""Of a squared length that is said to be 1: thousands of roundings of a 53-bit number."""
-MOST_NUMBERS = 10**8
-"""A text that claims a longer list is no certificate, but a burden on memory."""
+from logistack.separability import words
+from logistack.separability.arithmetic import is_unit, mixes_to, range_of, too_long
+from logistack.separability.data import Data, Label, data_of
+from logistack.separability.rational import Numbers
 
 
 class Line(NamedTuple):
     """The line, or hyperplane, weight · x + bias = 0."""
 
-    weight: tuple[Fraction, ...]
+    weight: Sequence[Fraction]
     bias: Fraction
 
 
-class Data(NamedTuple):
-    """Samples with their labels, exactly."""
-
-    inputs: rational.Columns
-    labels: np.ndarray
-    """(samples,)"""
-    classes: tuple[Label, ...]
-    """In order, as Python's own values."""
-
-
-def data_of(inputs: Any, labels: Any) -> Data:
-    """Checks samples and labels, and makes exact numbers of the samples."""
-    columns = rational.columns_of("inputs", inputs)
-    if isinstance(labels, jax.core.Tracer):
-        raise TypeError(f"labels: expected concrete labels, got the tracer {labels}")
-    labels = np.asarray(labels)
-    samples = len(columns.integers)
-    if labels.shape != (samples,):
-        raise ValueError(f"labels: expected shape ({samples},), one a sample, got {labels.shape}")
-    if labels.dtype == object and len(set(map(type, labels))) == 1:
-        labels = np.asarray(labels.tolist())
-    if labels.dtype.kind not in "biufU":
-        raise TypeError(f"labels: expected numbers or strings, got dtype {labels.dtype}")
-    if labels.dtype.kind == "f" and not np.isfinite(labels).all():
-        bad = samples - np.isfinite(labels).sum()
-        raise ValueError(f"labels: expected finite values, got {bad} NaN or ±inf of {samples}")
-    return Data(columns, labels, tuple(np.unique(labels).tolist()))
-
-
-def scores(inputs: rational.Columns, line: Line) -> tuple[np.ndarray, int]:
-    """The scores weight · x + bias of all samples, as integers over their common denominator."""
-    scaled = [
-        w * Fraction(2) ** exponent
-        for w, exponent in zip(line.weight, inputs.exponents, strict=True)
-    ]
-    (*weight, bias), denominator = rational.over_common_denominator([*scaled, line.bias])
-    return rational.dot(inputs.integers, np.array(weight, object)) + bias, denominator
-
-
-def mixture(inputs: rational.Columns, weights: Sequence[Fraction]) -> tuple[Fraction, ...]:
-    """Σ weightᵢ xᵢ."""
-    rows = [row for row, weight in enumerate(weights) if weight]
-    numerators, denominator = rational.over_common_denominator(weights[row] for row in rows)
-    sums = rational.dot(inputs.integers[rows].T, np.array(numerators, object))
-    return tuple(
-        Fraction(int(total), denominator) * Fraction(2) ** exponent
-        for total, exponent in zip(sums, inputs.exponents, strict=True)
-    )
+@functools.singledispatch
+def to_text(certificate: "Certificate") -> str:
+    """The certificate as JSON; the room `text` has it for each kind."""
+    raise TypeError(f"expected a certificate that has a text, got {type(certificate).__name__}")
 
 
 @dataclasses.dataclass(frozen=True)
 class Certificate:
     """What the certificates share: the data they were made of, and their text."""
 
+    verdict: ClassVar[str]
+    """The answer in a few words."""
     numerical_only: bool = dataclasses.field(default=False, kw_only=True)
     """Whether the budget was spent before exact arithmetic had the last word: no proof."""
     inputs: Any = dataclasses.field(default=None, repr=False, compare=False, kw_only=True)
@@ -99,25 +53,43 @@ class Certificate:
 
         Returns:
             True if the statement holds for every sample, exactly. False if it does not, if it
-            is of other data, or if it is numerical only.
+            is of other data or labels, or if it is numerical only.
 
         Raises:
-            ValueError: if there is no data, or an input is NaN or infinite.
+            ValueError: if there are no data, or an input is NaN or infinite.
             TypeError: if inputs or labels are of a wrong kind.
         """
+        return self.objection(inputs, labels) is None
+
+    def objection(
+        self, inputs: ArrayLike | None = None, labels: ArrayLike | None = None
+    ) -> str | None:
+        """Why `verify` is False, in words; None if it is True."""
         if (inputs is None) != (labels is None):
             raise ValueError("inputs, labels: expected both or neither, got one of them")
         if inputs is None:
             inputs, labels = self.inputs, self.labels
         if inputs is None:
             raise ValueError("inputs: a certificate read from its text has no data: give it both")
-        return not self.numerical_only and self._holds(data_of(inputs, labels))
+        if any(part.numerical_only for part in self._parts()):
+            return words.NUMERICAL
+        data = data_of(inputs, labels)
+        return self._label_objection(data) or (None if self._holds(data) else words.DIFFERENT)
 
-    def _holds(self, data: Data) -> bool:
-        raise NotImplementedError
+    def describe(self, labels: ArrayLike) -> str:
+        """The answer in sentences, for readers who have the data beside them.
 
-    def _content(self) -> dict[str, Any]:
-        raise NotImplementedError
+        Args:
+            labels: (samples,), those of the data that it is about.
+        """
+        return words.statement(self._statement(labels), self.numerical_only)
+
+    def entry(self) -> str:
+        """The answer in a table, which names the samples of a pair's first class first."""
+        return words.entry(self.verdict, self._evidence_in_table(), self.numerical_only)
+
+    def __str__(self) -> str:
+        return words.line(self.verdict, self._evidence(), self.numerical_only)
 
     def to_json(self) -> str:
         """The certificate as text, without its data: `certificate_from_json` reads it.
@@ -125,11 +97,28 @@ class Certificate:
         Numbers are integers over a common denominator, in decimal, or in hexadecimal from 10,000
         bits on.
         """
-        content = {"format": FORMAT, "kind": type(self).__name__, **self._content()}
-        return json.dumps(content | {"numerical_only": self.numerical_only}, ensure_ascii=False)
+        return to_text(self)
 
-    def _verdict(self, words: str) -> str:
-        return f"{words} (numerical only: not proven)" if self.numerical_only else words
+    def _statement(self, labels: ArrayLike) -> str:
+        raise NotImplementedError
+
+    def _evidence(self) -> str:
+        raise NotImplementedError
+
+    def _evidence_in_table(self) -> str:
+        return self._evidence()
+
+    def _parts(self) -> "list[Certificate]":
+        """Itself, and what it consists of."""
+        return [self]
+
+    def _label_objection(self, data: Data) -> str | None:
+        """The objection to labels that are not those of the data."""
+        raise NotImplementedError
+
+    def _holds(self, data: Data) -> bool:
+        """Whether the numbers prove it for data that have its labels."""
+        raise NotImplementedError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,14 +129,36 @@ class _TwoSides(Certificate):
     """The label of the positive samples."""
     negative: Label | None = dataclasses.field(default=None, kw_only=True)
     """That of the negative ones, if samples with any other take no part."""
+    others: tuple[Label, ...] | None = dataclasses.field(default=None, compare=False, kw_only=True)
+    """The labels of the negative samples, if `negative` is None; None for whatever others are."""
 
-    def sides(self, data: Data) -> tuple[rational.Columns, np.ndarray]:
-        """The samples that take part, and whether each is positive."""
-        positive = data.labels == self.positive
-        if self.negative is None:
-            return data.inputs, positive
-        part = positive | (data.labels == self.negative)
-        return data.inputs.take(part), positive[part]
+    def _rows(self, data: Data) -> tuple[np.ndarray, np.ndarray]:
+        """The positive and the negative samples, by number."""
+        positive = data.members[self.positive]
+        if self.negative is not None:
+            return positive, data.members[self.negative]
+        return positive, np.setdiff1d(np.arange(len(data.own)), positive, assume_unique=True)
+
+    def _label_objection(self, data: Data) -> str | None:
+        named = [self.positive] if self.negative is None else [self.positive, self.negative]
+        for label in named:
+            if label not in data.members:
+                return words.about(label, data.classes)
+        if self.negative is not None:
+            return words.about_all(named, data.classes) if named[0] == named[1] else None
+        others = [label for label in data.classes if label != self.positive]
+        expected = others if self.others is None else self.others
+        if not others or set(expected) != set(others):
+            return words.about_all([*expected, self.positive], data.classes)
+        return None
+
+    def _sides(self, labels: ArrayLike) -> tuple[words.Side, words.Side]:
+        classes, counts = np.unique(np.asarray(labels), return_counts=True)
+        samples = dict(zip(classes.tolist(), counts.tolist(), strict=True))
+        positive = words.Side(samples.pop(self.positive, 0), [self.positive])
+        if self.negative is not None:
+            samples = {label: n for label, n in samples.items() if label == self.negative}
+        return positive, words.Side(sum(samples.values()), list(samples))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,35 +166,67 @@ class Separator(_TwoSides):
     """A line is enough: weight · x + bias is above 0 for positive samples and below for others.
 
     The weight's length is 1, up to rounding, so that the margin is the Euclidean distance from
-    the line to the nearest sample. Where one side has no samples, the weight is 0 and the margin 1.
+    the line to the nearest sample.
     """
 
-    weight: tuple[Fraction, ...]
+    verdict: ClassVar[str] = words.LINE
+    weight: Sequence[Fraction]
     """(features,)"""
     bias: Fraction
     margin: Fraction
     """min ± (weight · x + bias), exactly."""
 
     def _holds(self, data: Data) -> bool:
-        inputs, positive = self.sides(data)
-        if len(self.weight) != len(inputs.exponents) or not len(positive):
+        weight = Numbers.of(self.weight)
+        if len(weight) != len(data.inputs.exponents) or too_long(weight, data.inputs, len(weight)):
             return False
-        values, denominator = scores(inputs, Line(self.weight, self.bias))
-        nearest = min(np.where(positive, values, -values))
-        squared = sum(w * w for w in self.weight)
-        unit = squared == 0 or abs(squared - 1) < UNIT_TOLERANCE
-        return bool(0 < nearest == self.margin * denominator) and unit
+        positive, negative = (range_of(data.inputs, rows, weight) for rows in self._rows(data))
+        # The scores and the bias over the denominators of both.
+        bias = self.bias.numerator * positive.denominator
+        nearest = min(
+            positive.low * self.bias.denominator + bias,
+            -negative.high * self.bias.denominator - bias,
+        )
+        size = positive.denominator * self.bias.denominator
+        exact = nearest * self.margin.denominator == self.margin.numerator * size
+        origin = Numbers(len(weight), weight.denominator, {})
+        return nearest > 0 and exact and is_unit([weight, origin])
 
-    def _content(self) -> dict[str, Any]:
-        return {
-            **_labels(self),
-            "weight": _to_text(self.weight),
-            "bias": _to_text([self.bias]),
-            "margin": _to_text([self.margin]),
-        }
+    def _statement(self, labels: ArrayLike) -> str:
+        return words.line_between(*self._sides(labels), self.margin)
 
-    def __str__(self) -> str:
-        return self._verdict(f"a line is enough: margin {rational.three_digits(self.margin)}")
+    def _evidence(self) -> str:
+        return words.margin(self.margin)
+
+
+@dataclasses.dataclass(frozen=True)
+class NothingToSeparate(Separator):
+    """Every sample has the same label, so there is nothing to separate.
+
+    It is a separator of weight 0, with bias and margin 1, and `positive` is the label.
+    """
+
+    verdict: ClassVar[str] = words.NOTHING
+
+    @classmethod
+    def of(cls, label: Label, features: int, **data: Any) -> "NothingToSeparate":
+        """The certificate for samples of so many features that all have this label."""
+        return cls((Fraction(0),) * features, Fraction(1), Fraction(1), positive=label, **data)
+
+    def _label_objection(self, data: Data) -> str | None:
+        alone = data.classes == (self.positive,) and self.negative is None and not self.others
+        return None if alone else words.about_all([self.positive], data.classes)
+
+    def _holds(self, data: Data) -> bool:
+        weight = Numbers.of(self.weight)
+        same = len(weight) == len(data.inputs.exponents) and not weight.numerators
+        return same and self.bias == self.margin == 1
+
+    def _statement(self, labels: ArrayLike) -> str:
+        return words.nothing(self.positive)
+
+    def _evidence(self) -> str:
+        return words.one_label(self.positive)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -194,11 +237,12 @@ class CommonPoint(_TwoSides):
     but it has the other mixtures, and so the point, on the other side.
     """
 
-    point: tuple[Fraction, ...]
+    verdict: ClassVar[str] = words.NO_LINE
+    point: Sequence[Fraction]
     """(features,)"""
-    weights_positive: tuple[Fraction, ...]
+    weights_positive: Sequence[Fraction]
     """One for every positive sample in their order; their sum is 1."""
-    weights_negative: tuple[Fraction, ...]
+    weights_negative: Sequence[Fraction]
     """One for every other sample."""
     weak_line: Line | None = None
     """Where the hulls only touch: a line with no sample on its wrong side, and not all on it.
@@ -207,364 +251,50 @@ class CommonPoint(_TwoSides):
     """
 
     def _holds(self, data: Data) -> bool:
-        inputs, positive = self.sides(data)
-        for side, weights in (
+        point = Numbers.of(self.point)
+        if len(point) != len(data.inputs.exponents):
+            return False
+        positive, negative = self._rows(data)
+        for rows, values in (
             (positive, self.weights_positive),
-            (~positive, self.weights_negative),
+            (negative, self.weights_negative),
         ):
-            if len(weights) != side.sum() or len(self.point) != len(inputs.exponents):
+            weights = Numbers.of(values)
+            if len(weights) != len(rows):
                 return False
-            mixed = mixture(inputs.take(side), weights)
-            if not (min(weights, default=-1) >= 0 and sum(weights) == 1 and mixed == self.point):
+            shares = weights.numerators.values()
+            if min(shares, default=0) <= 0 or sum(shares) != weights.denominator:
                 return False
-        if self.weak_line is None:
-            return True
-        if len(self.weak_line.weight) != len(inputs.exponents):
-            return False
-        values, _ = scores(inputs, self.weak_line)
-        signed = np.where(positive, values, -values)
-        return bool(min(signed) >= 0 and max(signed) > 0)
-
-    def _content(self) -> dict[str, Any]:
+            if not mixes_to(data.inputs, rows, weights, point):
+                return False
         line = self.weak_line
-        return {
-            **_labels(self),
-            "point": _to_text(self.point),
-            "weights_positive": _to_text(self.weights_positive),
-            "weights_negative": _to_text(self.weights_negative),
-            "weak_line": line and {"weight": _to_text(line.weight), "bias": _to_text([line.bias])},
-        }
-
-    def __str__(self) -> str:
-        positive, negative = (
-            sum(map(bool, weights)) for weights in (self.weights_positive, self.weights_negative)
-        )
-        point = "one point"
-        if len(self.point) <= 3 and all(len(str(x)) <= 12 for x in self.point):
-            point = f"({', '.join(map(str, self.point))})"
-        words = (
-            f"no line is enough: {point} mixes {positive} positive and {negative} negative samples"
-        )
-        return self._verdict(words + ("; their hulls only touch" if self.weak_line else ""))
-
-
-@dataclasses.dataclass(frozen=True)
-class MultinomialSeparator(Certificate):
-    """A linear classifier makes no error: every sample's own class has the highest score.
-
-    The longest difference of two weights has length 1, up to rounding, so that the margin is at
-    most the Euclidean distance from any sample to the border of its class.
-    """
-
-    weight: tuple[tuple[Fraction, ...], ...]
-    """(classes, features)"""
-    bias: tuple[Fraction, ...]
-    """(classes,)"""
-    margin: Fraction
-    """The least difference of a sample's own score and another, exactly."""
-    classes: tuple[Label, ...]
-
-    def least_difference(self, data: Data) -> Fraction | None:
-        """The least own score less another's, or None for data of other classes."""
-        own = _numbers_of(data, self.classes)
-        if own is None:
-            return None
-        differences = []
-        for number, other in itertools.permutations(range(len(self.classes)), 2):
-            mine = data.inputs.take(own == number)
-            if len(mine.integers):
-                values, denominator = scores(mine, self.border(number, other))
-                differences.append(Fraction(int(min(values)), denominator))
-        return min(differences, default=None)
-
-    def _holds(self, data: Data) -> bool:
-        if not len(self.weight) == len(self.bias) == len(self.classes) > 1:
+        if line is None:
+            return True
+        weight = Numbers.of(line.weight)
+        if len(weight) != len(point) or too_long(weight, data.inputs, len(weight)):
             return False
-        if {len(weight) for weight in self.weight} != {len(data.inputs.exponents)}:
-            return False
-        longest = max(
-            sum((w * w for w in self.border(one, other).weight), Fraction(0))
-            for one, other in itertools.combinations(range(len(self.classes)), 2)
+        here, there = (range_of(data.inputs, rows, weight) for rows in (positive, negative))
+        # The score that is 0 with the bias, over the denominators of both.
+        level = -line.bias.numerator * here.denominator
+        low, high, below, above = (
+            value * line.bias.denominator for value in (here.low, here.high, there.low, there.high)
         )
-        least = self.least_difference(data)
-        unit = abs(longest - 1) < UNIT_TOLERANCE
-        return least is not None and 0 < least == self.margin and unit
+        return above <= level <= low and below < high
 
-    def border(self, one: int, other: int) -> Line:
-        """Where two classes, by number, have equal scores; the first is on the positive side."""
-        weight = tuple(a - b for a, b in zip(self.weight[one], self.weight[other], strict=True))
-        return Line(weight, self.bias[one] - self.bias[other])
+    def _mixed(self) -> tuple[int, int]:
+        """How many samples the common point mixes, of either side."""
+        sides = (self.weights_positive, self.weights_negative)
+        positive, negative = (len(Numbers.of(weights).numerators) for weights in sides)
+        return positive, negative
 
-    def _content(self) -> dict[str, Any]:
-        return {
-            "classes": list(self.classes),
-            "weight": [_to_text(weight) for weight in self.weight],
-            "bias": _to_text(self.bias),
-            "margin": _to_text([self.margin]),
-        }
+    def _statement(self, labels: ArrayLike) -> str:
+        touching = self.weak_line is not None
+        return words.no_line_between(*self._sides(labels), self._mixed(), touching)
 
-    def __str__(self) -> str:
-        margin = rational.three_digits(self.margin)
-        return self._verdict(f"a linear classifier is enough: margin {margin}")
+    def _evidence(self) -> str:
+        touching = self.weak_line is not None
+        return words.mixture(Numbers.of(self.point), *self._mixed(), touching)
 
-
-@dataclasses.dataclass(frozen=True)
-class MultinomialCommonPoint(Certificate):
-    """No linear classifier is enough: the classes can exchange samples and none gains by it.
-
-    weights[i, c] is the amount of sample i that its own class gives to class c. Every class gets
-    as much as it gives, with the same mean. Were every sample's own score the highest, each gift
-    would lower the sum of amount × score; but the sum is linear in amount and amount × sample,
-    which stay the same for every class.
-    """
-
-    weights: dict[tuple[int, Label], Fraction]
-    """Of (sample, class) where it is not 0; their sum is 1."""
-    classes: tuple[Label, ...]
-
-    def _holds(self, data: Data) -> bool:
-        own = _numbers_of(data, self.classes)
-        if own is None or not self.weights or min(self.weights.values()) <= 0:
-            return False
-        if sum(self.weights.values()) != 1:
-            return False
-        number = {label: place for place, label in enumerate(self.classes)}
-        given = [dict[int, Fraction]() for _ in self.classes]
-        for (sample, label), weight in self.weights.items():
-            if not 0 <= sample < len(own) or label not in number or number[label] == own[sample]:
-                return False
-            for place, sign in ((int(own[sample]), 1), (number[label], -1)):
-                given[place][sample] = given[place].get(sample, Fraction(0)) + sign * weight
-        for gifts in given:
-            rows = data.inputs.take(list(gifts))
-            if sum(gifts.values()) or any(mixture(rows, list(gifts.values()))):
-                return False
-        return True
-
-    def _content(self) -> dict[str, Any]:
-        number = {label: place for place, label in enumerate(self.classes)}
-        return {
-            "classes": list(self.classes),
-            "gifts": [[sample, number[label]] for sample, label in self.weights],
-            "weights": _to_text(list(self.weights.values())),
-        }
-
-    def __str__(self) -> str:
-        count = len({sample for sample, _ in self.weights})
-        return self._verdict(
-            f"no linear classifier is enough: an exchange of {count} samples keeps every mean"
-        )
-
-
-@dataclasses.dataclass(frozen=True)
-class ClassCertificates(Certificate):
-    """The answers for more than two classes."""
-
-    classes: tuple[Label, ...]
-    pairs: dict[tuple[Label, Label], Separator | CommonPoint]
-    """For (a, b) in order, whether a line separates class a from class b, which is positive."""
-    rest: dict[Label, Separator | CommonPoint]
-    """For every class, whether a line separates it from all others."""
-    multinomial: MultinomialSeparator | MultinomialCommonPoint
-    """Whether one linear classifier makes no error at all."""
-
-    def _parts(self) -> list[Certificate]:
-        return [*self.pairs.values(), *self.rest.values(), self.multinomial]
-
-    def _holds(self, data: Data) -> bool:
-        complete = set(self.rest) == set(self.classes) == set(data.classes) and set(
-            self.pairs
-        ) == set(itertools.combinations(self.classes, 2))
-        sides = all(part.negative is None and part.positive == c for c, part in self.rest.items())
-        sides &= all((part.negative, part.positive) == key for key, part in self.pairs.items())
-        return (
-            complete
-            and sides
-            and self.multinomial.classes == self.classes
-            and not any(part.numerical_only for part in self._parts())
-            and all(part._holds(data) for part in self._parts())
-        )
-
-    def _content(self) -> dict[str, Any]:
-        return {
-            "classes": list(self.classes),
-            "pairs": [json.loads(part.to_json()) for part in self.pairs.values()],
-            "rest": [json.loads(part.to_json()) for part in self.rest.values()],
-            "multinomial": json.loads(self.multinomial.to_json()),
-        }
-
-    def __str__(self) -> str:
-        pairs, rest = (
-            sum(isinstance(part, Separator) for part in parts.values())
-            for parts in (self.pairs, self.rest)
-        )
-        return (
-            f"{len(self.classes)} classes: a line is enough for {pairs} of {len(self.pairs)} pairs "
-            f"and for {rest} of {len(self.rest)} classes against the rest; {self.multinomial}"
-        )
-
-
-def certificate_from_json(text: str | bytes) -> Certificate:
-    """Reads a certificate that `to_json` wrote. It has no data: give `verify` both.
-
-    Args:
-        text: JSON.
-
-    Returns:
-        A `Separator`, `CommonPoint`, `MultinomialSeparator`, `MultinomialCommonPoint` or
-        `ClassCertificates`.
-
-    Raises:
-        ValueError: if the text is no certificate.
-
-    >>> separator = Separator((Fraction(1),), Fraction(-1, 2), Fraction(1, 2))
-    >>> certificate_from_json(separator.to_json()).verify([[0], [1]], [0, 1])
-    True
-    """
-    try:
-        return _from_content(json.loads(text))
-    except (
-        ArithmeticError,
-        AttributeError,
-        LookupError,
-        RecursionError,
-        TypeError,
-        ValueError,
-    ) as error:
-        raise ValueError(
-            f"text: expected a certificate as to_json writes it, got {error!r}"
-        ) from error
-
-
-def _from_content(content: dict[str, Any]) -> Certificate:
-    if content["format"] != FORMAT:
-        raise ValueError(f"format {content['format']!r}")
-    common = {"numerical_only": _of_kind("numerical_only", content["numerical_only"], bool)}
-    match content["kind"]:
-        case "Separator":
-            return Separator(
-                _from_text(content["weight"]),
-                _number_from(content["bias"]),
-                _number_from(content["margin"]),
-                **_sides_from(content),
-                **common,
-            )
-        case "CommonPoint":
-            line = content["weak_line"]
-            if line is not None:
-                line = Line(_from_text(line["weight"]), _number_from(line["bias"]))
-            return CommonPoint(
-                _from_text(content["point"]),
-                _from_text(content["weights_positive"]),
-                _from_text(content["weights_negative"]),
-                line,
-                **_sides_from(content),
-                **common,
-            )
-        case "MultinomialSeparator":
-            return MultinomialSeparator(
-                tuple(map(_from_text, content["weight"])),
-                _from_text(content["bias"]),
-                _number_from(content["margin"]),
-                _classes_from(content),
-                **common,
-            )
-        case "MultinomialCommonPoint":
-            classes = _classes_from(content)
-            gifts = [
-                (_place(sample, MOST_NUMBERS), classes[_place(number, len(classes))])
-                for sample, number in content["gifts"]
-            ]
-            weights = dict(zip(gifts, _from_text(content["weights"]), strict=True))
-            if len(weights) != len(gifts):
-                raise ValueError("a gift twice")
-            return MultinomialCommonPoint(weights, classes, **common)
-        case "ClassCertificates":
-            pairs = [_two_sides_from(part) for part in content["pairs"]]
-            rest = [_two_sides_from(part) for part in content["rest"]]
-            multinomial = _from_content(content["multinomial"])
-            if not isinstance(multinomial, MultinomialSeparator | MultinomialCommonPoint):
-                raise ValueError(f"a {type(multinomial).__name__} as multinomial")
-            return ClassCertificates(
-                _classes_from(content),
-                {(part.negative, part.positive): part for part in pairs},
-                {part.positive: part for part in rest},
-                multinomial,
-                **common,
-            )
-    raise ValueError(f"kind {content['kind']!r}")
-
-
-def _two_sides_from(content: dict[str, Any]) -> Any:
-    part = _from_content(content)
-    if not isinstance(part, Separator | CommonPoint):
-        raise ValueError(f"a {type(part).__name__} as one of two classes")
-    return part
-
-
-def _sides_from(content: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "positive": _of_kind("positive", content["positive"], Label),
-        "negative": _of_kind("negative", content["negative"], Label | None),
-    }
-
-
-def _classes_from(content: dict[str, Any]) -> tuple[Label, ...]:
-    classes = tuple(_of_kind("classes", label, Label) for label in content["classes"])
-    if len(set(classes)) != len(classes):
-        raise ValueError("a class twice")
-    return classes
-
-
-def _of_kind(name: str, value: Any, kind: Any) -> Any:
-    if not isinstance(value, kind):
-        raise ValueError(f"{name} {value!r}")
-    return value
-
-
-def _place(number: Any, count: int) -> int:
-    if type(number) is not int or not 0 <= number < count:
-        raise ValueError(f"the number {number!r} of {count}")
-    return number
-
-
-def _labels(certificate: _TwoSides) -> dict[str, Any]:
-    return {"positive": certificate.positive, "negative": certificate.negative}
-
-
-def _numbers_of(data: Data, classes: Sequence[Label]) -> np.ndarray | None:
-    """The number of every sample's class, or None if one is of none of them."""
-    own = np.full(len(data.labels), -1)
-    for number, label in enumerate(classes):
-        own[data.labels == label] = number
-    return None if (own < 0).any() else own
-
-
-def _to_text(values: Sequence[Fraction]) -> dict[str, Any]:
-    """Integers over their common denominator, those that are not 0 by place."""
-    numerators, denominator = rational.over_common_denominator(values)
-    return {
-        "length": len(numerators),
-        "denominator": _integer_text(denominator),
-        "numerators": {
-            str(place): _integer_text(value) for place, value in enumerate(numerators) if value
-        },
-    }
-
-
-def _from_text(content: dict[str, Any]) -> tuple[Fraction, ...]:
-    denominator = int(content["denominator"], 0)
-    values = [Fraction(0)] * _place(content["length"], MOST_NUMBERS)
-    for place, value in content["numerators"].items():
-        values[_place(int(place), len(values))] = Fraction(int(value, 0), denominator)
-    return tuple(values)
-
-
-def _number_from(content: dict[str, Any]) -> Fraction:
-    (number,) = _from_text(content)
-    return number
-
-
-def _integer_text(value: int) -> str:
-    """Decimal, or hexadecimal beyond what Python turns into decimal by default."""
-    return str(value) if value.bit_length() <= 10_000 else hex(value)
+    def _evidence_in_table(self) -> str:
+        mixed = self._mixed() if self.negative is None else self._mixed()[::-1]
+        return words.mixture_in_table(*mixed, self.weak_line is not None)

@@ -24,20 +24,16 @@ from logistack.separability.alternative import (
     OutOfTimeError,
     alternative,
 )
-from logistack.separability.certificates import (
+from logistack.separability.arithmetic import mixture, scores, too_long
+from logistack.separability.certificates import CommonPoint, Line, NothingToSeparate, Separator
+from logistack.separability.classes import (
     ClassCertificates,
-    CommonPoint,
-    Data,
-    Label,
-    Line,
     MultinomialCommonPoint,
     MultinomialSeparator,
-    Separator,
-    data_of,
-    mixture,
-    scores,
 )
+from logistack.separability.data import Data, Label, data_of
 from logistack.separability.margin import widest
+from logistack.separability.rational import Numbers
 from logistack.separability.samples import Samples, inverse_root, unit_length
 
 WEAK_LINE_WORK = 10**8
@@ -62,20 +58,23 @@ def certify(
     Args:
         inputs: (samples, features) numbers, at least one of each.
         labels: (samples,) numbers or strings, one a sample. With two different ones, the greater
-            is positive. A label alone is positive, unless it is a number of at most 0.
+            is positive.
         positive: the label of the positive samples: a class against all others.
         negative: beside `positive`, that of the negative ones: no other sample takes part.
-        budget: seconds for each question. Thereafter the answer is what floating point found,
-            says that it is `numerical_only`, and does not verify.
+        budget: seconds for each question. After that the answer is the one that floating point
+            found, which says that it is `numerical_only` and does not verify.
 
     Returns:
         With two classes, or `positive`: a `Separator`, whose line is the widest that floating
         point finds, or a `CommonPoint`. With more, `ClassCertificates`: one of these for each pair
-        and for each class against the rest, and whether a linear classifier makes no error.
+        and for each class against the rest, and whether a linear classifier makes no error. With
+        one label alone a `NothingToSeparate`, which is a `Separator` of weight 0. Each is about
+        the labels that the data have, and verifies with no others.
 
     Raises:
-        ValueError: if a shape is wrong, an input is NaN or infinite, or no sample has a label.
-        TypeError: if inputs or labels are of a wrong kind, or are being traced.
+        ValueError: if a shape is wrong, an input is NaN or infinite, NumPy would round a number
+            of a list, or no sample has the label `positive` or `negative`.
+        TypeError: if inputs or labels are of a wrong kind, masked or traced.
         TimeoutError: if `budget` ends before there is any answer.
 
     >>> proof = certify([[0, 0], [0, 1], [1, 0], [1, 1]], [0, 1, 1, 0])  # XOR
@@ -98,9 +97,6 @@ def certify(
         return _all_classes(inputs, labels, data, budget)
     if positive is None:
         positive = data.classes[-1]
-        alone = len(data.classes) == 1
-        if alone and not isinstance(positive, str) and positive <= 0:
-            positive = 1
     return _two_sides(inputs, labels, data, positive, negative, budget)
 
 
@@ -122,20 +118,17 @@ def _two_sides(
     negative: Label | None,
     budget: float,
 ) -> Separator | CommonPoint:
-    part = np.ones(len(data.labels), bool)
-    if negative is not None:
-        part = (data.labels == positive) | (data.labels == negative)
-    samples = Samples.of(inputs, data.inputs, part)
-    sides = data.labels[part] == positive
-    common: dict[str, Any] = {
-        "positive": positive,
-        "negative": negative,
-        "inputs": inputs,
-        "labels": labels,
-    }
-    if sides.all() or not sides.any():
-        bias = Fraction(1 if sides.all() else -1)
-        return Separator((Fraction(0),) * len(samples.unit), bias, Fraction(1), **common)
+    common: dict[str, Any] = {"inputs": inputs, "labels": labels}
+    if len(data.classes) == 1:
+        return NothingToSeparate.of(positive, len(data.inputs.exponents), **common)
+    sides = data.own == data.classes.index(positive)
+    part = np.ones(len(sides), bool)
+    if negative is None:
+        common["others"] = tuple(label for label in data.classes if label != positive)
+    else:
+        part = sides | (data.own == data.classes.index(negative))
+    samples, sides = Samples.of(inputs, data.inputs, part), sides[part]
+    common |= {"positive": positive, "negative": negative}
 
     exact, approximate = samples.rows(sides.astype(int), 2)
     clock = Clock.of(budget)
@@ -153,6 +146,8 @@ def _two_sides(
     point = mixture(samples.exact.take(sides), weights[0])
     weak = _weak_direction(exact, sorted(answer.weights), clock) if answer.proven else None
     line = None if weak is None else samples.lines(weak)[0]
+    if line is not None and too_long(Numbers.of(line.weight), data.inputs, len(line.weight)):
+        line = None
     return CommonPoint(point, weights[0], weights[1], line, **common)
 
 
@@ -187,7 +182,7 @@ def _centred(
     samples: Samples, sides: np.ndarray, weight: tuple[Fraction, ...]
 ) -> tuple[tuple[Fraction, ...], Fraction, Fraction]:
     """The line of a weight that is as far from the positive samples as from the negative ones."""
-    values, denominator = scores(samples.exact, Line(weight, Fraction(0)))
+    values, denominator = scores(samples.exact, Numbers.of(weight))
     low, high = int(min(values[sides])), int(max(values[~sides]))
     return weight, Fraction(-low - high, 2 * denominator), Fraction(low - high, 2 * denominator)
 
@@ -203,10 +198,13 @@ def _weak_direction(exact: Differences, support: list[int], clock: Clock) -> np.
     while True:
         rows = exact.take(np.array(support))
         entries = rows.shape[1]
+        # At most so many columns has the null space, for which it is worth the work, or not.
         free = entries - len(rational.independent(rows.tolist()))
-        if not free or len(exact) * free * entries > WEAK_LINE_WORK:
+        if len(exact) * free * entries > WEAK_LINE_WORK:
             return None
         basis = rational.null_space(rows.tolist())
+        if not basis.size:
+            return None
         reduced = np.stack([exact.dot(column) for column in basis.T], axis=1)
         off = np.flatnonzero(reduced.any(axis=1))
         if not off.size:
@@ -286,8 +284,7 @@ def _from_pairs(
                 (positive, negative, part.weights_positive),
                 (negative, positive, part.weights_negative),
             ):
-                members = np.flatnonzero(data.labels == own)
-                for sample, share in zip(members, shares, strict=True):
+                for sample, share in zip(data.members[own], shares, strict=True):
                     if share:
                         weights[int(sample), other] = share / 2
             return MultinomialCommonPoint(weights, data.classes)
@@ -297,9 +294,8 @@ def _from_pairs(
 def _multinomial(
     inputs: ArrayLike, data: Data, budget: float
 ) -> MultinomialSeparator | MultinomialCommonPoint:
-    samples = Samples.of(inputs, data.inputs, np.ones(len(data.labels), bool))
-    own = np.searchsorted(np.array(data.classes), data.labels)
-    exact, approximate = samples.rows(own, len(data.classes))
+    samples = Samples.of(inputs, data.inputs, np.ones(len(data.own), bool))
+    exact, approximate = samples.rows(data.own, len(data.classes))
     answer = _ask(exact, approximate, samples, Clock.of(budget))
     if answer.direction is not None:
         first = Line((Fraction(0),) * len(samples.unit), Fraction(0))
@@ -330,8 +326,9 @@ def _classifier(data: Data, lines: Sequence[Line], proven: bool = True) -> Multi
         weight = tuple(tuple(row[:-1]) for row in short)
         bias = tuple(row[-1] for row in short)
         found = MultinomialSeparator(weight, bias, Fraction(0), data.classes)
-        margin = found.least_difference(data)
-        assert margin is not None
+        least = found.least_difference(data)
+        assert least is not None  # powers of two have a common denominator
+        margin = Fraction(*least)
         if margin > 0 or not proven:
             return dataclasses.replace(found, margin=margin)
         bits *= 4
@@ -402,10 +399,13 @@ def untangle(
     inputs: no line is enough: (1/2, 1/2) mixes 2 positive and 2 negative samples
     after layer 1: a line is enough: margin 0.0851
     """
-    inputs = np.asarray(inputs)
     data_of(inputs, labels)
-    hidden = jax.jit(jax.vmap(network.activations, in_axes=(None, 0)))(params, jnp.asarray(inputs))
+    inputs = np.asarray(inputs)
     return Untangling(
         certify(np.asarray(values), labels, positive=positive, negative=negative, budget=budget)
-        for values in (inputs, *hidden)
+        for values in (inputs, *_activations(params, jnp.asarray(inputs)))
     )
+
+
+# Made once, so that a network of the same shapes is not compiled again.
+_activations = jax.jit(jax.vmap(network.activations, in_axes=(None, 0)))

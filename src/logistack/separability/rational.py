@@ -6,16 +6,21 @@ is FLINT's.
 
 import decimal
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar, overload
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+Key = TypeVar("Key", bound=Hashable)
 PRIME = 2**61 - 1
 """A Mersenne prime. What is independent modulo a prime is independent."""
+BLOCK_BITS = 2**27
+"""As many bits of products are held at once."""
+WHOLE = 2**53
+"""Below, no two integers are one float64."""
 
 
 class Columns(NamedTuple):
@@ -29,13 +34,113 @@ class Columns(NamedTuple):
         """Some of the rows, by number or by whether."""
         return self._replace(integers=self.integers[rows])
 
+    def bits(self) -> int:
+        """How long the longest number would be as an integer over a denominator of them all."""
+        largest = max(int(self.integers.max()), -int(self.integers.min()))
+        return largest.bit_length() + max(self.exponents) - min(self.exponents)
+
+
+class Numbers(Sequence[Fraction]):
+    """Fractions over one denominator, of which only those that are not 0 are held.
+
+    A text of a hundred bytes can claim ten million zeros, and a fraction in lowest terms takes
+    the square of its length to find. Both wait here until somebody asks for the numbers.
+    """
+
+    def __init__(self, length: int, denominator: int, numerators: Mapping[int, int]) -> None:
+        self.length = length
+        self.denominator = denominator
+        """At least 1, and not always the least."""
+        self.numerators = numerators
+        """Those that are not 0, by place."""
+
+    @classmethod
+    def of(cls, values: Iterable[Fraction]) -> "Numbers":
+        """Fractions over their least common denominator; `Numbers` as they are."""
+        if isinstance(values, cls):
+            return values
+        integers, denominator = over_common_denominator(values)
+        held = {place: value for place, value in enumerate(integers) if value}
+        return cls(len(integers), denominator, held)
+
+    def over(self, denominator: int) -> "Numbers":
+        """The same over a multiple of the denominator."""
+        factor = denominator // self.denominator
+        held = {place: value * factor for place, value in self.numerators.items()}
+        return Numbers(self.length, denominator, held)
+
+    def bits(self) -> int:
+        """How long the longest integer is."""
+        longest = max(map(int.bit_length, self.numerators.values()), default=0)
+        return max(longest, self.denominator.bit_length())
+
+    def __len__(self) -> int:
+        return self.length
+
+    @overload
+    def __getitem__(self, place: int) -> Fraction: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> tuple[Fraction, ...]: ...
+
+    def __getitem__(self, place: int | slice) -> Fraction | tuple[Fraction, ...]:
+        if isinstance(place, slice):
+            return tuple(self[index] for index in range(self.length)[place])
+        index = range(self.length)[place]
+        return Fraction(self.numerators.get(index, 0), self.denominator)
+
+    def __iter__(self) -> Iterator[Fraction]:
+        return (self[index] for index in range(self.length))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Numbers | tuple):
+            return NotImplemented
+        return len(self) == len(other) and all(a == b for a, b in zip(self, other, strict=True))
+
+    def __hash__(self) -> int:
+        return hash(tuple(self))
+
+    def __repr__(self) -> str:
+        return f"<{self.length:,} fractions, {len(self.numerators):,} of them not 0>"
+
+
+class Keyed(Mapping[Key, Fraction]):
+    """Such fractions, each with a key."""
+
+    def __init__(self, keys: Iterable[Key], numbers: Numbers) -> None:
+        self.places = {key: place for place, key in enumerate(keys)}
+        """Of the keys among the numbers."""
+        self.numbers = numbers
+
+    @classmethod
+    def of(cls, values: Mapping[Key, Fraction]) -> "Keyed[Key]":
+        """Fractions over their least common denominator; `Keyed` as they are."""
+        return values if isinstance(values, cls) else cls(values, Numbers.of(values.values()))
+
+    def __getitem__(self, key: Key) -> Fraction:
+        return self.numbers[self.places[key]]
+
+    def __iter__(self) -> Iterator[Key]:
+        return iter(self.places)
+
+    def __len__(self) -> int:
+        return len(self.places)
+
 
 def columns_of(name: str, array: Any) -> Columns:
-    """The exact values of a matrix of numbers, refusing what is none or is not finite."""
+    """The exact values of a matrix of numbers.
+
+    Raises:
+        TypeError: if they are no real numbers of at most 64 bits, masked or traced.
+        ValueError: if the shape is wrong, a number is NaN or infinite, or NumPy would round one.
+    """
     if isinstance(array, jax.core.Tracer):
         raise TypeError(f"{name}: expected concrete numbers, got the tracer {array}")
+    if isinstance(array, np.ma.MaskedArray):
+        raise TypeError(f"{name}: expected an array of numbers, got a masked array")
+    given = array
     try:
-        array = np.asarray(array)
+        array = np.asarray(given)
     except ValueError as error:  # rows of different lengths
         raise ValueError(f"{name}: expected an array of numbers, got {error}") from error
     if array.ndim != 2 or 0 in array.shape:
@@ -56,6 +161,10 @@ def columns_of(name: str, array: Any) -> Columns:
     bad = array.size - np.isfinite(array).sum()
     if bad:
         raise ValueError(f"{name}: expected finite values, got {bad} NaN or ±inf of {array.size}")
+    if not isinstance(given, np.ndarray | jax.Array) and np.abs(array).max() >= WHOLE:
+        # Of a frame's columns NumPy sees no more than what pandas has made of them together.
+        rows = list(given.itertuples(index=False)) if hasattr(given, "itertuples") else given
+        require_unrounded(name, np.asarray(rows, object).ravel().tolist(), array.ravel().tolist())
 
     mantissas, exponents = np.frexp(array)
     integers = np.ldexp(mantissas, 53).astype(np.int64)
@@ -73,28 +182,75 @@ def columns_of(name: str, array: Any) -> Columns:
     return Columns(integers << shifts, np.where(lowest == 10**4, 0, lowest).tolist())
 
 
+def require_unrounded(name: str, given: Sequence[Any], array: Sequence[Any]) -> None:
+    """Checks that the values of an array are those of the list that NumPy made it of.
+
+    NumPy finds one type for all: of 9007199254740993 beside 0.5 it makes 9007199254740992.0, and
+    of 1 beside "1" it makes "1". Python compares integers, floats and strings exactly.
+    """
+    for before, after in zip(given, array, strict=True):
+        before = before.item() if isinstance(before, np.generic) else before
+        if before != after:
+            raise ValueError(
+                f"{name}: expected values of one kind, got {before!r}, which would become "
+                f"{after!r} beside the others"
+            )
+
+
 def dot(matrix: np.ndarray, vector: np.ndarray) -> np.ndarray:
     """`matrix @ vector`, exact unless they are floats.
 
-    An int64 matrix is multiplied by pieces of the vector that are short enough for the sums to
-    stay below 2⁶³; any other, by Python's integers.
+    An int64 matrix is multiplied by the digits of the vector, in a base of so few bytes that the
+    sums stay below 2⁶³, the lowest digits first. With the carries passed on, the sums are the
+    digits of the products. Columns whose numbers have no more digits are left out, so that the
+    work is in proportion to the digits there are. Any other matrix is multiplied by Python's
+    integers.
     """
     if matrix.dtype != np.int64:
         return matrix @ vector
     largest = max(int(matrix.max(initial=0)), -int(matrix.min(initial=0)))
-    width = 62 - largest.bit_length() - matrix.shape[1].bit_length()
-    if width < 8:
+    size = (62 - largest.bit_length() - matrix.shape[1].bit_length()) // 8
+    if size < 1:
         return matrix.astype(object) @ vector
-    total = np.zeros(len(matrix), object)
-    mask, shift = (1 << width) - 1, 0
-    signs = np.array([-1 if value < 0 else 1 for value in vector], np.int64)
-    rest = [abs(int(value)) for value in vector]
-    while any(rest):
-        piece = signs * np.array([value & mask for value in rest], np.int64)
-        total += (matrix @ piece).astype(object) << shift
-        rest = [value >> width for value in rest]
-        shift += width
-    return total
+    digits = [_digits(int(value), size) for value in vector]
+    count, active = max(map(len, digits), default=0), len(digits)
+    if active * count > 2 * sum(map(len, digits)):
+        # The longest numbers first, so that those with digits left are the first so many.
+        order = sorted(range(active), key=lambda place: -len(digits[place]))
+        digits, matrix = [digits[place] for place in order], matrix[:, order]
+    else:
+        digits = [np.pad(number, (0, count - len(number))) for number in digits]
+    found = np.empty((len(matrix), count, size), np.uint8)
+    carry = np.zeros(len(matrix), np.int64)
+    for place in range(count):
+        while len(digits[active - 1]) <= place:
+            active -= 1
+        carry += matrix[:, :active] @ np.array([number[place] for number in digits[:active]])
+        found[:, place] = _bytes(carry)[:, :size]
+        carry >>= 8 * size
+    rows = np.concatenate([found.reshape(len(matrix), count * size), _bytes(carry)], axis=1)
+    products = np.empty(len(matrix), object)
+    products[:] = [int.from_bytes(row.tobytes(), "little", signed=True) for row in rows]
+    return products
+
+
+def _bytes(values: np.ndarray) -> np.ndarray:
+    return values.astype("<i8").view(np.uint8).reshape(-1, 8)
+
+
+def _digits(value: int, size: int) -> np.ndarray:
+    """The digits of an integer in base 256 ** size, the lowest first, each with its sign."""
+    count = -(-value.bit_length() // (8 * size))
+    content = np.zeros((count, 8), np.uint8)
+    magnitude = np.frombuffer(abs(value).to_bytes(count * size, "little"), np.uint8)
+    content[:, :size] = magnitude.reshape(count, size)
+    return content.view("<i8")[:, 0] * (1 if value >= 0 else -1)
+
+
+def blocks(rows: int, bits: int) -> Iterator[slice]:
+    """So many rows at a time that what is made of them, of so many bits each, fits in memory."""
+    size = max(1, BLOCK_BITS // (bits + 512))
+    return (slice(start, start + size) for start in range(0, rows, size))
 
 
 def over_common_denominator(values: Iterable[Fraction]) -> tuple[list[int], int]:
@@ -122,13 +278,15 @@ def three_digits(value: Fraction) -> str:
 
 
 def independent(rows: Sequence[Sequence[int]]) -> list[int]:
-    """The first columns of a matrix that are linearly independent, up to as many as its rank.
+    """Columns of a matrix that are linearly independent, nearly always as many as its rank.
 
-    They are independent modulo `PRIME`, and so exactly. That others depend on them is only all
-    but certain.
+    They are independent modulo `PRIME`, and so exactly. That all others depend on them is not
+    certain: modulo 2⁶¹ - 1 the numbers 1 and 2⁶¹ are equal. Whoever needs it has to check it.
     """
     import flint
 
+    if not rows:
+        return []
     modulo = flint.nmod_mat(
         len(rows), len(rows[0]), [value % PRIME for row in rows for value in row], PRIME
     )
@@ -145,6 +303,8 @@ def solve(matrix: Sequence[Sequence[int]], right: Sequence[int]) -> list[Fractio
     """The solution of a square system of full rank."""
     import flint
 
+    if not matrix:
+        return []
     solution = flint.fmpz_mat(matrix).solve(flint.fmpz_mat([[value] for value in right]))
     return [Fraction(int(value.p), int(value.q)) for value in solution.entries()]
 

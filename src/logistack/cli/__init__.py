@@ -1,0 +1,3 @@
+"""The command `logistack`: proofs that a table is linearly separable or is not, and their check."""
+
+from logistack.cli.command import main as main

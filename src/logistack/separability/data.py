@@ -1,0 +1,58 @@
+"""Samples with their labels, as exactly as they were given."""
+
+from typing import Any, NamedTuple, TypeAlias
+
+import jax
+import numpy as np
+
+from logistack.separability import rational
+
+Label: TypeAlias = bool | int | float | str
+
+
+class Data(NamedTuple):
+    """Samples with their labels, exactly."""
+
+    inputs: rational.Columns
+    own: np.ndarray
+    """(samples,), the number of each one's class."""
+    members: dict[Label, np.ndarray]
+    """For every class in order, as Python's own value, the numbers of its samples."""
+
+    @property
+    def classes(self) -> tuple[Label, ...]:
+        """In order, as Python's own values."""
+        return tuple(self.members)
+
+
+def data_of(inputs: Any, labels: Any) -> Data:
+    """Checks samples and labels, and makes exact numbers of the samples."""
+    columns = rational.columns_of("inputs", inputs)
+    labels = labels_of(labels, len(columns.integers))
+    classes, own = np.unique(labels, return_inverse=True)
+    starts = np.cumsum(np.bincount(own))[:-1]
+    members = np.split(np.argsort(own, kind="stable"), starts)
+    return Data(columns, own, dict(zip(classes.tolist(), members, strict=True)))
+
+
+def labels_of(labels: Any, samples: int) -> np.ndarray:
+    """Checks labels, one a sample: numbers, or strings, that are what they were before NumPy."""
+    if isinstance(labels, jax.core.Tracer):
+        raise TypeError(f"labels: expected concrete labels, got the tracer {labels}")
+    if isinstance(labels, np.ma.MaskedArray):
+        raise TypeError("labels: expected numbers or strings, got a masked array")
+    given = labels
+    labels = np.asarray(given)
+    if labels.shape != (samples,):
+        raise ValueError(f"labels: expected shape ({samples},), one a sample, got {labels.shape}")
+    if labels.dtype == object and len(set(map(type, labels))) == 1:
+        given = labels.tolist()
+        labels = np.asarray(given)
+    if labels.dtype.kind not in "biufU":
+        raise TypeError(f"labels: expected numbers or strings, got dtype {labels.dtype}")
+    if labels.dtype.kind == "f" and not np.isfinite(labels).all():
+        bad = samples - np.isfinite(labels).sum()
+        raise ValueError(f"labels: expected finite values, got {bad} NaN or ±inf of {samples}")
+    if not isinstance(given, np.ndarray | jax.Array):
+        rational.require_unrounded("labels", list(given), labels.tolist())
+    return labels

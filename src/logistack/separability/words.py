@@ -1,0 +1,160 @@
+"""The sentences about certificates, each written once.
+
+A verdict with its evidence is one line of text: for `str`, or in the table that the classes of a
+data set make. A statement is a sentence for readers who have the data beside it.
+"""
+
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Any, NamedTuple
+
+from logistack.separability import rational
+
+LINE = "a line is enough"
+NO_LINE = "no line is enough"
+CLASSIFIER = "a linear classifier is enough"
+NO_CLASSIFIER = "no linear classifier is enough"
+NOTHING = "nothing to separate"
+NUMERICAL = "it has an answer in floating point, and says itself that this is no proof"
+DIFFERENT = "its numbers and those of the data do not agree"
+SHOWN = 10
+"""So many labels are named."""
+
+
+class Side(NamedTuple):
+    """The samples of one side, with their labels."""
+
+    samples: int
+    labels: Sequence[Any]
+
+
+def counted(number: int, noun: str) -> str:
+    """A number of things."""
+    return f"{number:,} {noun}{'s' * (number != 1)}"
+
+
+def listed(labels: Sequence[Any]) -> str:
+    """The first labels, and how many there are if these are not all."""
+    words = ", ".join(map(repr, labels[:SHOWN]))
+    return words if len(labels) <= SHOWN else f"{words}, ... ({len(labels):,} in all)"
+
+
+def margin(value: Fraction) -> str:
+    """The evidence of a separator."""
+    return f"margin {rational.three_digits(value)}"
+
+
+def mixture(point: rational.Numbers, positive: int, negative: int, touching: bool) -> str:
+    """The evidence of a common point, which is named where it is short."""
+    name = "one point"
+    if len(point) <= 3 and point.bits() <= 40:
+        texts = [str(value) for value in point]
+        if all(len(text) <= 12 for text in texts):
+            name = f"({', '.join(texts)})"
+    touch = "; their hulls only touch" if touching else ""
+    return f"{name} mixes {positive} positive and {negative} negative samples{touch}"
+
+
+def mixture_in_table(first: int, second: int, touching: bool) -> str:
+    """The evidence of a common point, the samples of the row's first class first."""
+    touch = ", hulls only touch" if touching else ""
+    return f"{first} and {second} samples mix to one point{touch}"
+
+
+def exchange(samples: int) -> str:
+    """The evidence that no classifier is enough."""
+    return f"an exchange of {samples} samples keeps every mean"
+
+
+def line(verdict: str, evidence: str, numerical_only: bool) -> str:
+    """A verdict with its evidence."""
+    return f"{verdict}: {evidence}{' (numerical only: not proven)' if numerical_only else ''}"
+
+
+def entry(verdict: str, evidence: str, numerical_only: bool) -> str:
+    """The same in a table."""
+    return f"{verdict}, {evidence}{' (numerical only, not proven)' if numerical_only else ''}"
+
+
+def statement(words: str, numerical_only: bool) -> str:
+    """A sentence, which says so if it is not proven."""
+    return f"Not proven, numerical only: {words}" if numerical_only else words
+
+
+def line_between(positive: Side, negative: Side, value: Fraction) -> str:
+    """What a separator states."""
+    return (
+        f"A line is enough: it has the {_labeled(positive)} on one side and the "
+        f"{negative.samples:,} labeled {listed(negative.labels)} on the other. "
+        f"The nearest is {rational.three_digits(value)} away from it."
+    )
+
+
+def no_line_between(positive: Side, negative: Side, mixed: tuple[int, int], touching: bool) -> str:
+    """What a common point states."""
+    touch = (
+        " Their hulls only touch: a line has no sample on its wrong side, but some on itself."
+        if touching
+        else ""
+    )
+    return (
+        f"No line is enough for the {_labeled(positive)} and the {negative.samples:,} labeled "
+        f"{listed(negative.labels)}: one point is a mixture of {mixed[0]} of the former, and of "
+        f"{mixed[1]} of the latter.{touch}"
+    )
+
+
+def _labeled(side: Side) -> str:
+    return f"{counted(side.samples, 'sample')} labeled {listed(side.labels)}"
+
+
+def one_label(label: Any) -> str:
+    """The evidence that there is nothing to separate."""
+    return f"every sample has the label {label!r}"
+
+
+def nothing(label: Any) -> str:
+    """What it states."""
+    return f"There is {NOTHING}: {one_label(label)}."
+
+
+def all_at_once(entry: str) -> str:
+    """What a certificate of one classifier states."""
+    return f"All classes at once: {entry}."
+
+
+def summary(pairs: Sequence[bool], rest: Sequence[bool], whole: str) -> str:
+    """How many pairs, and classes against the rest, have a line; and the classifier's line."""
+    return (
+        f"{len(rest)} classes: a line is enough for {sum(pairs)} of {len(pairs)} pairs "
+        f"and for {sum(rest)} of {len(rest)} classes against the rest; {whole}"
+    )
+
+
+def table(
+    pairs: Sequence[tuple[Any, Any, str]], rest: Sequence[tuple[Any, str]], whole: str
+) -> str:
+    """The entries of pairs, of classes against the rest, and of all classes at once."""
+    rows = [(repr(a), repr(b), entry) for a, b, entry in pairs]
+    rows += [(repr(label), "the rest", entry) for label, entry in rest]
+    widths = [max(len(row[place]) for row in rows) for place in range(2)]
+    lines = [f"  {a:<{widths[0]}}  and  {b:<{widths[1]}}   {entry}" for a, b, entry in rows]
+    return "\n".join(
+        [
+            "Pairs:",
+            *lines[: len(pairs)],
+            "Classes against the rest:",
+            *lines[len(pairs) :],
+            f"All at once: {whole}.",
+        ]
+    )
+
+
+def about(label: Any, classes: Sequence[Any]) -> str:
+    """The objection to a label that no sample has."""
+    return f"it is about the label {label!r}, the data have {listed(classes)}"
+
+
+def about_all(labels: Sequence[Any], classes: Sequence[Any]) -> str:
+    """The objection to other labels than those of the data."""
+    return f"it is about {listed(labels)}, the data have {listed(classes)}"
