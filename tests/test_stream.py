@@ -20,7 +20,7 @@ import pytest
 
 import logistack as ls
 from logistack.losses import sigmoid_cross_entropy, softmax_cross_entropy
-from logistack.training import epoch_order
+from logistack.training import epoch_order, stream
 
 pytest.importorskip("orbax.checkpoint")
 
@@ -507,32 +507,33 @@ def test_nothing_compiles_after_the_first_epoch(compilations):
     assert len(compilations) == before
 
 
-def test_few_batches_are_ahead_of_the_steps():
-    # A step that waits, as a slow one would, until two more batches were taken.
-    taken, done = [], []
-    progress = threading.Condition()
+def test_few_batches_are_ahead_of_the_steps(monkeypatch):
+    marks, ahead = [], []
+    step = stream._step_on
 
-    def wait():
-        with progress:
-            done.append(len(done))
-            progress.wait_for(lambda: len(taken) >= min(len(done) + 2, 15), timeout=20)
-
-    def update(gradient, state, params=None):
-        jax.debug.callback(wait)
-        return jax.tree.map(jnp.zeros_like, gradient), state
+    def watch(*arguments, **options):
+        state, sums, mark = step(*arguments, **options)
+        marks.append(mark)
+        return state, sums, mark
 
     def batches():
-        for batch in itertools.islice(itertools.cycle(BATCHES), 15):
-            with progress:
-                taken.append(len(done))
-                progress.notify()
-            yield batch
+        inputs, targets = normal((2000, 400), np.float32), np.zeros((2000, 1), np.float32)
+        while True:
+            ahead.append(sum(not mark.is_ready() for mark in marks))
+            yield inputs, targets
 
-    optimizer = optax.GradientTransformation(lambda params: optax.EmptyState(), update)
-    train(batches(), 1, steps_per_epoch=15, optimizer=optimizer)
-    ahead = np.arange(15) - taken
-    assert len(done) == 15
-    assert 2 <= max(ahead) <= 4  # three on the device, and one that is read
+    monkeypatch.setattr(stream, "_step_on", watch)
+    params = ls.init_params(jax.random.key(0), (400, 800, 1))
+    train(
+        batches(),
+        1,
+        steps_per_epoch=15,
+        params=params,
+        optimizer=optax.sgd(1e-6),
+        loss=sigmoid_cross_entropy,
+    )
+    assert len(ahead) == 15
+    assert 1 <= max(ahead) <= stream.PREFETCHED
 
 
 @pytest.mark.parametrize("offset", [0, 1], ids=["aligned", "not aligned"])
