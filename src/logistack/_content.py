@@ -61,11 +61,14 @@ class Reader:
     Attributes:
         complete: whether everything that the value can reach is in the content.
         traced: whether a value that is being traced is in it.
+        frozen: whether nothing in it can change: constants, and installed functions that captured
+            such and bind none of them anew.
     """
 
     def __init__(self) -> None:
         self.complete = True
         self.traced = False
+        self.frozen = True
         self._places: dict[int, tuple[int, Any]] = {}
 
     def read(self, value: Any) -> Any:
@@ -81,6 +84,11 @@ class Reader:
             return (kind, *map(self.read, value))
         if id(value) in CONSTANTS:
             return Identity(value)
+        self.frozen &= kind is types.FunctionType or (
+            isinstance(value, tuple)
+            and class_origin(kind) is not Origin.USER
+            and not hasattr(value, "__dict__")
+        )
         if isinstance(value, jax.core.Tracer):
             self.traced = True
             return self._unknown(value)
@@ -177,6 +185,7 @@ class Reader:
             return Identity(function)
         state = self._all((function.__defaults__, function.__kwdefaults__, vars(function) or None))
         cells = zip(code.co_freevars, function.__closure__ or (), strict=True)
+        self.frozen &= origin is Origin.CONSTANT and not rebound(code)
         if origin is Origin.USER:
             captured = self._used(function, dict(cells))
             return ("function", code, state, captured)
