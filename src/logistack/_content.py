@@ -102,7 +102,15 @@ class Reader:
         if id(value) in self._places:
             return ("place", self._places[id(value)][0])
         self._places[id(value)] = len(self._places), value
-        reads = _READS.get(kind)
+        content = self._parts(value)
+        if type(content) is Identity:
+            # Without parts it takes no number, or those after it would depend on what is cached.
+            del self._places[id(value)]
+        return content
+
+    def _parts(self, value: Any) -> Any:
+        """The content of what may have parts that are read in turn."""
+        reads = _READS.get(type(value))
         if reads is not None:
             return reads(self, value)
         if isinstance(value, type):
