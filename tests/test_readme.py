@@ -1,5 +1,6 @@
 """The README is true: its code runs as written, and its tables are what the scripts print."""
 
+import json
 import pathlib
 import re
 import subprocess

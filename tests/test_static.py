@@ -24,6 +24,7 @@ import pytest
 from hypothesis import given, strategies
 
 import logistack as ls
+from logistack import _origins
 from logistack._static import Static, digest
 
 
@@ -199,7 +200,10 @@ def test_objects_are_compared_by_what_they_hold():
         lambda x: Frozen(x).loss(), lambda x: Loss(x).method, lambda x: collections.deque([x]),
         lambda x: functools.partial(Loss.method, Loss(x)), lambda x: jax.vmap(lambda z: x * z),
         lambda x: jax.custom_jvp(lambda z: x * z), lambda x: Mode(int(x)), lambda x: Mode(int(x)).times,
+        lambda x: (np.exp, *[[x]] * 2),
     ):  # fmt: skip
+        _origins.CONSTANTS.clear()  # as in a new process
+        _origins._classes.clear()
         assert Static(capture(make(1.0))) == Static(capture(make(1.0)))
         assert Static(capture(make(1.0))) != Static(capture(make(2.0)))
         assert Static(make(1.0)) == Static(make(1.0)) != Static(make(2.0))
@@ -433,6 +437,8 @@ OPTIMIZERS = {
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_an_optimizer_built_anew_is_the_same_before_and_after_a_step(name):
     make = OPTIMIZERS[name]
+    _origins.CONSTANTS.clear()  # as in a new process
+    _origins._classes.clear()
     optimizer, before = make(), Static(make())
     assert Static(optimizer) == before == Static(make())
     assert hash(Static(optimizer)) == hash(before)
@@ -453,6 +459,8 @@ def test_a_function_of_what_is_installed_is_the_same_when_written_anew(space):
         value = getattr(found, name)
         if isinstance(value, types.FunctionType | type(jnp.sin) | type(jnp.add) | np.ufunc):
             make = eval(f"lambda: lambda z, t: {space}.{name}(z) * t")
+            _origins.CONSTANTS.clear()  # as in a new process
+            _origins._classes.clear()
             assert Static(make()) == Static(make()), name
             assert not Static(make()).traced
 
@@ -552,6 +560,7 @@ ELSEWHERE = """
 import functools, threading
 import jax, jax.numpy as jnp, optax
 import logistack as ls
+from logistack import _origins
 from logistack._static import digest
 class Own:
     def __init__(self): self.scale, self.lock = 1.0, threading.Lock()

@@ -380,6 +380,9 @@ def test_folds_are_rows_of_weights(train_rows):
             validation=(MANY[0][outside], MANY[1][outside]),
         )  # fmt: skip
         own = member_of(members, member)
+        # What the best was measured on is not the same set, but for samples that do not count.
+        best = own.state.best._replace(measure=alone.state.best.measure)
+        own = own._replace(state=own.state._replace(best=best))
         chex.assert_trees_all_close(own, alone, rtol=1e-3, atol=1e-4)
     assert np.unique(members.epoch).size > 1
 

@@ -57,10 +57,16 @@ def on_device(array: jax.Array | np.ndarray) -> jax.Array:
 
 
 def _require_real(name: str, dtype: Any) -> None:
-    kinds = (jnp.floating, jnp.integer, jnp.bool_)
-    real = any(jnp.issubdtype(dtype, kind) for kind in kinds)
-    if not real or np.issubdtype(dtype, np.timedelta64):  # which NumPy counts as an integer
+    real = jnp.issubdtype(dtype, np.number) and not jnp.issubdtype(dtype, np.complexfloating)
+    if not (real or jnp.issubdtype(dtype, np.bool_)) or np.issubdtype(
+        dtype, np.timedelta64
+    ):  # which NumPy counts as an integer
         raise TypeError(f"{name}: expected an array of real numbers, got dtype {dtype}")
+
+
+def is_traced(tree: Any) -> bool:
+    """Whether any leaf of a tree is being traced."""
+    return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(tree))
 
 
 def range_of(array: jax.Array | np.ndarray) -> tuple[Any, Any] | None:

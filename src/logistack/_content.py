@@ -61,11 +61,14 @@ class Reader:
     Attributes:
         complete: whether everything that the value can reach is in the content.
         traced: whether a value that is being traced is in it.
+        frozen: whether nothing in it can change: constants, and installed functions that captured
+            such and bind none of them anew.
     """
 
     def __init__(self) -> None:
         self.complete = True
         self.traced = False
+        self.frozen = True
         self._places: dict[int, tuple[int, Any]] = {}
 
     def read(self, value: Any) -> Any:
@@ -81,6 +84,11 @@ class Reader:
             return (kind, *map(self.read, value))
         if id(value) in CONSTANTS:
             return Identity(value)
+        self.frozen &= kind is types.FunctionType or (
+            isinstance(value, tuple)
+            and class_origin(kind) is not Origin.USER
+            and not hasattr(value, "__dict__")
+        )
         if isinstance(value, jax.core.Tracer):
             self.traced = True
             return self._unknown(value)
@@ -94,7 +102,15 @@ class Reader:
         if id(value) in self._places:
             return ("place", self._places[id(value)][0])
         self._places[id(value)] = len(self._places), value
-        reads = _READS.get(kind)
+        content = self._parts(value)
+        if type(content) is Identity:
+            # Without parts it takes no number, or those after it would depend on what is cached.
+            del self._places[id(value)]
+        return content
+
+    def _parts(self, value: Any) -> Any:
+        """The content of what may have parts that are read in turn."""
+        reads = _READS.get(type(value))
         if reads is not None:
             return reads(self, value)
         if isinstance(value, type):
@@ -177,6 +193,7 @@ class Reader:
             return Identity(function)
         state = self._all((function.__defaults__, function.__kwdefaults__, vars(function) or None))
         cells = zip(code.co_freevars, function.__closure__ or (), strict=True)
+        self.frozen &= origin is Origin.CONSTANT and not rebound(code)
         if origin is Origin.USER:
             captured = self._used(function, dict(cells))
             return ("function", code, state, captured)

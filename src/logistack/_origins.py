@@ -82,7 +82,18 @@ _STANDARD = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib")]
 _PURE = {
     *("_collections", "_functools", "_operator", "abc", "argparse", "bisect", "builtins", "cmath"),
     *("collections", "contextlib", "copy", "dataclasses", "enum", "fractions", "functools"),
-    *("heapq", "itertools", "math", "numbers", "operator", "re", "statistics", "string", "types"),
+    *(
+        "heapq",
+        "itertools",
+        "math",
+        "numbers",
+        "operator",
+        "re",
+        "reprlib",
+        "statistics",
+        "string",
+        "types",
+    ),
     *("typing", "warnings"),
 }
 _EFFECTS = {

@@ -12,8 +12,10 @@ packages, this one among them, are taken to be constants.
 """
 
 import dataclasses
+import functools
 import hashlib
 import types
+import weakref
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -92,21 +94,54 @@ def digest(value: Any) -> str:
 def _content_of(value: Any) -> tuple[Any, bool]:
     """A hashable value, equal for equal content, and whether something in it is being traced."""
     kind = type(value)
-    if isinstance(value, tuple) and class_origin(kind) is not Origin.USER:
-        parts = [*value]
-    elif dataclasses.is_dataclass(kind) and class_origin(kind) is not Origin.USER:
-        parts = [getattr(value, field.name) for field in dataclasses.fields(kind)]
-    else:
-        reader = Reader()
-        try:
-            content = reader.read(value)
-        except RecursionError:
-            reader.complete, content = False, None
-        if not reader.complete:
-            content = ("itself", Identity(value), content)
-        return content, reader.traced
-    read = [_content_of(part) for part in parts]
-    return (Identity(kind), *(content for content, _ in read)), any(traced for _, traced in read)
+    if kind is types.FunctionType and value in _frozen:
+        return _frozen[value], False
+    names = _fields_of(kind)  # type: ignore[arg-type]
+    if names is not None:
+        parts = value if kind is tuple else [getattr(value, name) for name in names]
+        read = [*map(_content_of, parts)]
+        return (kind, *[content for content, _ in read]), True in [traced for _, traced in read]
+    reader = Reader()
+    try:
+        content = reader.read(value)
+    except RecursionError:
+        reader.complete, content = False, None
+    if not reader.complete:
+        content = ("itself", Identity(value), content)
+    elif reader.frozen and kind is types.FunctionType:
+        content = _frozen[value] = _Frozen(content)
+    return content, reader.traced
+
+
+class _Frozen:
+    """Content that cannot change, with its hash."""
+
+    __slots__ = ("_hash", "content")
+
+    def __init__(self, content: Any) -> None:
+        self.content = content
+        self._hash = hash(content)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (isinstance(other, _Frozen) and self.content == other.content)
+
+
+# Most functions are keyed again and again, as the optimizer of one run after another: the content
+# of one in which nothing can change is kept for as long as it lives.
+_frozen: weakref.WeakKeyDictionary[types.FunctionType, _Frozen] = weakref.WeakKeyDictionary()
+
+
+@functools.lru_cache(256)
+def _fields_of(kind: type) -> tuple[str, ...] | None:
+    """The fields of an installed class whose instances are read part by part."""
+    if class_origin(kind) is Origin.USER:
+        return None
+    if dataclasses.is_dataclass(kind):
+        return tuple(field.name for field in dataclasses.fields(kind))
+    return getattr(kind, "_fields", () if kind is tuple else None)
 
 
 # Digests.
@@ -115,6 +150,8 @@ def _content_of(value: Any) -> tuple[Any, bool]:
 def _digest_of(content: Any) -> bytes:
     parts: list[Any]
     match content:
+        case _Frozen():
+            return _digest_of(content.content)
         case Array():
             parts = ["array", content.dtype, content.shape, content.digest]
         case Identity():

@@ -27,7 +27,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from logistack.separability.certificates import ClassCertificates, CommonPoint, Separator
+from logistack.separability.certificates import CommonPoint, Separator
+from logistack.separability.classes import ClassCertificates
 from logistack.separability.questions import certify
 
 COMPASS = ((1, 0), (1, 1), (0, 1), (-1, 1), (-1, 0), (-1, -1), (0, -1), (1, -1))

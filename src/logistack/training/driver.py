@@ -10,7 +10,6 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any, TypeAlias, Unpack
 
 import jax
@@ -18,11 +17,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import ArrayLike, Int, PRNGKeyArray, Real
 
-from logistack import _checks, _static, checkpoint
+from logistack import _checks, checkpoint
 from logistack.layers import Params
 from logistack.training.fit import Validation, as_given, prepare, warn_of
+from logistack.training.keeper import Keeper
 from logistack.training.measures import History, no_history
-from logistack.training.progress import Callback, Progress, StopTraining
+from logistack.training.progress import Callback, Progress, StopTraining, require_callbacks
 from logistack.training.recipe import Optimizer, Options, spells_out
 from logistack.training.run import FitResult, Run, compiled_advance, compiled_begin, result_of
 from logistack.training.source import Source, StreamError
@@ -163,15 +163,18 @@ def drive(
     epochs = _checks.require_count("epochs", epochs, low=0)
     every = _checks.require_count("every", every, low=1)
     save_every = _checks.require_count("save_every", save_every, low=1)
+    callbacks = require_callbacks(callbacks)
     state = compiled_begin(run).state
     first = saved = _epoch_of(state)
     history = _no_rows(state)
-    keeper = None if checkpoint_path is None else _Keeper(Path(checkpoint_path), run, source)
-    if keeper is not None:
-        state, history = keeper.resume(state, history)
-        saved = _epoch_of(state)
+    keeper = None if checkpoint_path is None else Keeper(checkpoint_path, run, source)
 
-    with _caught_signals() as caught:
+    with contextlib.ExitStack() as held:
+        if keeper is not None:
+            held.enter_context(checkpoint.writing(keeper.path))
+            state, history = keeper.resume(state, history)
+            saved = _epoch_of(state)
+        caught = held.enter_context(_caught_signals())
         while True:
             before, behind = _epoch_of(state), (state, history)
             place = None if source is None else source.position()
@@ -213,9 +216,9 @@ def drive(
             if isinstance(problem, StreamError):
                 problem.result = result
             if problem is not None:
-                if keeper is not None and before > first:
-                    done = before if isinstance(problem, StreamError) else now
-                    where = f"What was learned up to epoch {done - first} is in {keeper.path}"
+                whole = before if isinstance(problem, StreamError) else now
+                if keeper is not None and whole > first:
+                    where = f"What was learned up to epoch {whole - first} is in {keeper.path}"
                     problem.add_note(where)
                 raise problem
             if number is not None:
@@ -246,71 +249,6 @@ def _rows_that_ran(history: History, ran: Any, axis: int) -> History:
     return jax.tree.map(lambda values: np.asarray(values).take(rows, axis), history)
 
 
-def _told(run: Run) -> dict[str, Any]:
-    """What decides the result of a run, by the names of the arguments."""
-    told = {"key": run.key, "params": run.state}
-    for prefix, samples in (("", run.train), ("validation ", run.held)):
-        if samples is not None:
-            told |= {f"{prefix}{name}": part for name, part in samples._asdict().items()}
-    for name, value in ((name, getattr(run.recipe, name)) for name in run.recipe.names()):
-        told[name] = value.value if isinstance(value, _static.Static) else value
-    return told
-
-
-class _Keeper:
-    """The checkpoints of a run: its state, and as notes what it is, its history and its place.
-
-    What a run is, are digests of all that decides its result, by the names of the arguments, so
-    that another run is told from this one, and by what.
-    """
-
-    def __init__(self, path: Path, run: Run, source: Source | None) -> None:
-        self.path, self._source = path, source
-        self._run = {name: _static.digest(value) for name, value in _told(run).items()}
-
-    def save(self, state: TrainState, history: History, place: dict[str, Any] | None) -> None:
-        """Keeps a state, with the history of all epochs and the place in the stream."""
-        notes = {
-            "run": self._run,
-            "history": jax.tree.map(np.ndarray.tolist, history._asdict()),
-            "stream": place,
-        }
-        checkpoint.save(self.path, state, notes=notes)
-
-    def resume(self, state: TrainState, history: History) -> tuple[TrainState, History]:
-        """The last state that was kept, with the history up to it, or what is given."""
-        if not checkpoint.versions(self.path):
-            return state, history
-        first = _epoch_of(state)
-        state = checkpoint.restore(self.path, state)
-        notes = checkpoint.read_notes(self.path)
-        if (self._source is None) != (notes["stream"] is None):
-            kinds = ("fit_with_callbacks", "fit_stream")
-            raise ValueError(
-                f"checkpoint_path: expected a checkpoint of {kinds[self._source is not None]}, "
-                f"{self.path} has one of {kinds[notes['stream'] is not None]}"
-            )
-        kept = notes.get("run", self._run)
-        others = [name for name, own in self._run.items() if kept.get(name) != own]
-        if others:
-            raise ValueError(
-                f"{', '.join(others)}: expected that of the run that {self.path} has a checkpoint "
-                "of, got another: give another run a checkpoint_path of its own"
-            )
-        if self._source is not None:
-            self._source.seek(notes["stream"])
-        axis = state.epoch.ndim
-        # An epoch that was taken back has a row, and will have it again.
-        done = range(_epoch_of(state) - first)
-        restored: dict[str, Any] = {}
-        for name, rows in history._asdict().items():
-            if rows is not None:
-                shape = (*rows.shape[:axis], -1, *rows.shape[axis + 1 :])
-                kept = np.asarray(notes["history"][name], rows.dtype).reshape(shape)
-                restored[name] = kept.take(done, axis)
-        return state, history._replace(**restored)
-
-
 @contextlib.contextmanager
 def _caught_signals() -> Iterator[list[int]]:
     """Collects Ctrl-C and SIGTERM, so that an epoch can finish; a second one ends it at once."""
@@ -337,7 +275,7 @@ def _caught_signals() -> Iterator[list[int]]:
 
 
 def _interrupted(
-    number: int, result: FitResult, keeper: _Keeper | None, *, done: int, epochs: int
+    number: int, result: FitResult, keeper: Keeper | None, *, done: int, epochs: int
 ) -> Interrupted:
     if keeper is None:
         advice = "nothing is saved without a checkpoint_path, but this exception has the `result`"

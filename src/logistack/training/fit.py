@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import ArrayLike, Int, PRNGKeyArray, Real
 
 from logistack import _checks
-from logistack.layers import Params, require_params, split_like
+from logistack.layers import SCANNED, Params, depth_of, require_params, split_like
 from logistack.training.joining import joined_for
 from logistack.training.measures import History
 from logistack.training.recipe import (
@@ -229,7 +229,8 @@ def prepare(
         held = _read_validation(validation, network, loss, train)
     elif recipe.patience is not None:
         raise ValueError("patience: expected validation samples to judge by, got none")
-    if network is state:
+    # A run of layers has at least two entries before the last layer.
+    if network is state and len(network) > 2 and sum(map(depth_of, network)) > SCANNED:
         state = joined_for(recipe, network)
     return Run(key, state, train, held, recipe)
 
@@ -261,15 +262,14 @@ def _read_validation(
 
 def as_given(params: Params | TrainState, result: FitResult) -> FitResult:
     """The result with its parameters in as many layers and stacks as those it started from."""
-    if isinstance(params, TrainState):
+    if isinstance(params, TrainState) or len(result.params) == len(params):
         return result
     return result._replace(params=split_like(result.params, params))
 
 
 def warn_of(run: Run, result: FitResult, epochs: int, stacklevel: int = 3) -> None:
     """Warns, outside of a trace, where the loss, the parameters or all validation is not finite."""
-    values = (run, result.state, result.history.loss)
-    if any(isinstance(value, jax.core.Tracer) for value in jax.tree.leaves(values)):
+    if _checks.is_traced((run, result.state, result.history.loss)):
         return
     last = int(result.state.epoch)
     done = last - int(run.state.epoch)

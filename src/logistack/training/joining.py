@@ -18,7 +18,6 @@ import optax
 from jaxtyping import Array
 
 from logistack._static import Static
-from logistack.coordinates import in_coordinates
 from logistack.layers import SCANNED, Layer, Params, depth_of, is_stack, join_runs
 from logistack.training.recipe import Recipe
 
@@ -63,9 +62,9 @@ def _indifferent(
 
     try:
         with jax.ensure_compile_time_eval():
-            transformation = in_coordinates(
-                Recipe(optimizer=optimizer, hyperparams=_stand_ins(numbers)).build(), coordinates
-            )
+            transformation = Recipe(
+                optimizer=optimizer, hyperparams=_stand_ins(numbers), coordinates=coordinates
+            ).build()
             networks = [_network(draw, shapes, FEW) for _ in range(3)]
             joined = map(_one_by_one, _updates(transformation, *networks))
             single = _updates(transformation, *map(_one_by_one, networks))

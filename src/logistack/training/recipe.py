@@ -21,7 +21,7 @@ from jaxtyping import Array, ArrayLike, Float, Int, PRNGKeyArray, Real
 
 from logistack import _checks, losses, metrics
 from logistack._static import Static
-from logistack.coordinates import require_coordinates
+from logistack.coordinates import in_coordinates, require_coordinates
 from logistack.layers import Params, depth_of
 from logistack.training.dropout import Rates, Share
 
@@ -157,7 +157,7 @@ def _read_hyperparam(label: str, value: Any, dtype: Any) -> Any:
     if isinstance(value, float):  # JAX takes it to the dtype of what it meets
         if not math.isfinite(value):
             raise ValueError(f"{label}: expected finite values, got {value}")
-        return value
+        return float(value)  # and not NumPy's, which has a dtype of its own
     array = _checks.require_numeric(label, value)
     _checks.require_finite(label, array)
     return array.astype(dtype) if jnp.issubdtype(array.dtype, jnp.floating) else array
@@ -226,10 +226,10 @@ class Recipe:
     def traced(self) -> bool:
         """Whether a function captured a value of a trace, and so lives in that trace alone."""
         words = (self.optimizer, self.loss, self.augment, self.eval_params)
-        return any(word is not None and word.traced for word in words)
+        return True in [getattr(word, "traced", False) for word in words]
 
-    def build(self) -> optax.GradientTransformation:
-        """The optimizer, made of its hyperparameters where they are given."""
+    def build(self) -> optax.GradientTransformationExtraArgs:
+        """The optimizer of plain parameters, made of its hyperparameters where they are given."""
         optimizer = self.optimizer.value
         if self.hyperparams is not None:
             numbers = {
@@ -238,7 +238,9 @@ class Recipe:
             }
             optimizer = optimizer(**numbers)
         require_optimizer(optimizer)
-        return _given_what_it_takes(optimizer)
+        optimizer = _given_what_it_takes(optimizer)
+        plain = self.coordinates == "plain"
+        return optimizer if plain else in_coordinates(optimizer, self.coordinates)
 
 
 _READ = {

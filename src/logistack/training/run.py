@@ -102,7 +102,7 @@ def begin(run: Run) -> Run:
     """The run with a state that has room for all that its recipe asks for."""
     recipe, state = run.recipe, run.state
     if not isinstance(state, TrainState):
-        state = first_state(state, recipe.build(), recipe.ema_decay, recipe.coordinates)
+        state = first_state(state, recipe)
     else:
         state = _continued(state, recipe)
     best = None if run.held is None else _best_so_far(state, run.held, recipe)
@@ -145,7 +145,7 @@ def _checksum(held: Samples, recipe: Recipe) -> UInt32[Array, ""]:
 
 def _continued(state: TrainState, recipe: Recipe) -> TrainState:
     def start(params: Params) -> TrainState:
-        return first_state(params, recipe.build(), recipe.ema_decay, recipe.coordinates)
+        return first_state(params, recipe)
 
     expected = jax.eval_shape(start, state.params)
     described = [
@@ -383,7 +383,7 @@ def validate(
     blocks = math.ceil(samples / BLOCK)
     size = math.ceil(samples / blocks)
 
-    def block_of(_: None, start: Array) -> tuple[None, tuple[Array, Array]]:
+    def block_of(start: Array) -> tuple[Array, Array]:
         first = jnp.minimum(start, samples - size)
         block = jax.tree.map(lambda part: jax.lax.dynamic_slice_in_dim(part, first, size), held)
         if blocks * size > samples:
@@ -395,10 +395,10 @@ def validate(
             params, inputs, targets, recipe.loss, product=product_in(recipe.compute_dtype)
         )
         correct = metrics.predicted_class(logits) == metrics.target_class(targets)
-        return None, (total(each, weights), total(correct.astype(each.dtype), weights))
+        return total(each, weights), total(correct.astype(each.dtype), weights)
 
-    sums: tuple[Array, Array] = jax.lax.scan(block_of, None, size * jnp.arange(blocks))[1]
-    return sums[0].sum(), sums[1].sum()
+    losses, right = jax.lax.map(block_of, size * jnp.arange(blocks))
+    return losses.sum(), right.sum()
 
 
 def _better(state: TrainState, params: Params, value: Array, recipe: Recipe) -> Best:

@@ -10,7 +10,6 @@ import optax
 from jaxtyping import Array, ArrayLike, Bool, Float, Int, PRNGKeyArray, Real
 
 from logistack import _checks, losses, metrics
-from logistack.coordinates import in_coordinates, require_coordinates
 from logistack.layers import Params, Product, require_params
 from logistack.training.dropout import Share, draw_masks
 from logistack.training.measures import (
@@ -35,7 +34,6 @@ from logistack.training.recipe import (
     read_samples,
     require_factors,
     require_loss,
-    require_optimizer,
     spells_out,
 )
 from logistack.training.state import TrainState, moving_average
@@ -71,19 +69,15 @@ def init_state(
     Array(0, dtype=int32)
     """
     params = require_params(params)
-    require_optimizer(optimizer)
-    require_coordinates(coordinates)
-    decay = _checks.require_share("ema_decay", ema_decay)
-    return first_state(params, optimizer, decay, coordinates)
+    options: StepOptions = {"ema_decay": ema_decay, "coordinates": coordinates}
+    return first_state(params, read_recipe("init_state", params, optimizer, options))
 
 
-def first_state(
-    params: Params, optimizer: optax.GradientTransformation, decay: Any, coordinates: str
-) -> TrainState:
+def first_state(params: Params, recipe: Recipe) -> TrainState:
     """`init_state` without its checks."""
+    decay = recipe.ema_decay
     average = None if decay is None else moving_average(decay, params).init(params)
-    opt_state = in_coordinates(optimizer, coordinates).init(params)
-    return TrainState(params, opt_state, jnp.zeros((), jnp.int32), average)
+    return TrainState(params, recipe.build().init(params), jnp.zeros((), jnp.int32), average)
 
 
 @spells_out(StepOptions)
@@ -237,7 +231,7 @@ def take_step(
         seen = jax.lax.cond(examined, examine, lambda: seen)
     elif examined:
         seen = examine()
-    updates, opt_state = in_coordinates(recipe.build(), recipe.coordinates).update(
+    updates, opt_state = recipe.build().update(
         gradient,
         state.opt_state,
         params,

@@ -1,0 +1,93 @@
+"""The checkpoints of a run, and how one is known again."""
+
+import os
+from typing import Any
+
+import numpy as np
+
+from logistack import _files, _static, checkpoint
+from logistack.training.measures import History
+from logistack.training.run import Run
+from logistack.training.source import Source
+from logistack.training.state import TrainState
+
+
+class Keeper:
+    """Saves the state of a run, its history row by row, and as notes what run it is.
+
+    What a run is are digests of all that decides its result, by the names of the arguments: so
+    another run is told from this one, and by what.
+
+    Attributes:
+        path: the folder of the checkpoints.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], run: Run, source: Source | None) -> None:
+        self.path = _files.local_path("checkpoint_path", path)
+        self._source = source
+        self._run = {name: _static.digest(value) for name, value in told(run).items()}
+        self._version: int | None = None
+        self._rows = 0  # that the version has
+
+    def save(self, state: TrainState, history: History, place: dict[str, Any] | None) -> None:
+        """Keeps a state, what the history has more than the last one kept, and the place."""
+        rows = {
+            name: np.moveaxis(np.asarray(values), state.epoch.ndim, 0)[self._rows :]
+            for name, values in history._asdict().items()
+            if values is not None
+        }
+        notes = {"run": self._run, "stream": place}
+        self._version = checkpoint.save(
+            self.path, state, notes=notes, rows=rows, after=self._version
+        )
+        self._rows += len(rows["loss"])
+
+    def resume(self, state: TrainState, history: History) -> tuple[TrainState, History]:
+        """The last state that was kept, with the history up to it, or what is given."""
+        version = checkpoint.newest(self.path)
+        if version is None:
+            return state, history
+        first = int(np.max(state.epoch))
+        state = checkpoint.restore(self.path, state, version=version)
+        notes = checkpoint.read_notes(self.path, version=version)
+        self._require_own(notes)
+        if self._source is not None:
+            self._source.seek(notes["stream"])
+        axis = state.epoch.ndim
+        kept = checkpoint.read_rows(self.path, version=version)
+        # An epoch that was taken back has a row, and will have it again.
+        done = int(np.max(state.epoch)) - first
+        if len(kept["loss"]) == done:
+            self._version, self._rows = version, done
+        rows: dict[str, Any] = {
+            name: np.moveaxis(values[:done], 0, axis) for name, values in kept.items()
+        }
+        return state, history._replace(**rows)
+
+    def _require_own(self, notes: dict[str, Any]) -> None:
+        """Raises ValueError for the checkpoint of another run."""
+        kept = notes.get("run", {})
+        if (self._source is None) != (notes.get("stream") is None):
+            kinds = ("fit_with_callbacks", "fit_stream")
+            raise ValueError(
+                f"checkpoint_path: expected a checkpoint of {kinds[self._source is not None]}, "
+                f"{self.path} has one of {kinds[notes.get('stream') is not None]}"
+            )
+        others = [name for name, own in self._run.items() if kept.get(name) != own]
+        if others:
+            raise ValueError(
+                f"{', '.join(others)}: expected that of the run that {self.path} has a checkpoint "
+                "of, got another: give another run a checkpoint_path of its own"
+            )
+
+
+def told(run: Run) -> dict[str, Any]:
+    """What decides the result of a run, by the names of the arguments."""
+    by_name = {"key": run.key, "params": run.state}
+    for prefix, samples in (("", run.train), ("validation ", run.held)):
+        if samples is not None:
+            by_name |= {f"{prefix}{name}": part for name, part in samples._asdict().items()}
+    for name in run.recipe.names():
+        value = getattr(run.recipe, name)
+        by_name[name] = value.value if isinstance(value, _static.Static) else value
+    return by_name
