@@ -1,5 +1,6 @@
 """Strict settings for the whole suite; they stand before JAX starts."""
 
+import builtins
 import os
 
 # Eight devices; what the environment says comes last, and wins.
@@ -28,6 +29,13 @@ def pytest_runtest_teardown(item, nextitem):
     # A compiled run holds about 10 MB, which JAX would keep for the whole suite: 4 GB a worker.
     if nextitem is None or nextitem.path != item.path:
         jax.clear_caches()
+
+
+@pytest.fixture(autouse=True)
+def last_value():
+    """Lets nothing see the value that a doctest printed last, which Python keeps as `_`."""
+    yield
+    vars(builtins).pop("_", None)
 
 
 @pytest.fixture

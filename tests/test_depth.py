@@ -200,7 +200,7 @@ class TestRun:
                     round(60 * network.accuracy), abs=1e-3
                 )
         assert (result.timing.scheme, result.timing.depth) == (depth.OURS, 3)
-        assert result.timing.seconds > 0
+        assert result.timing.seconds >= 0
 
     def test_a_cell_has_what_fit_gives(self, result):
         found = next(each for each in result.cells if (each.scheme, each.depth) == (NAMES[4], 3))

@@ -98,7 +98,7 @@ def contents(folder):
 def saved_epochs(folder):
     if not ls.checkpoint.versions(folder):
         return 0
-    return len(ls.checkpoint.read_notes(folder)["history"]["loss"])
+    return len(ls.checkpoint.read_rows(folder)["loss"])
 
 
 def say(*words):

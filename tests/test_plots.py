@@ -359,7 +359,7 @@ class TestSave:
 
     def test_an_unknown_ending_is_refused(self, tmp_path):
         with pytest.raises(
-            ValueError, match=r"path: expected an ending of .*'png'.*, got 'a\.txt'"
+            ValueError, match=r"path: expected an extension of .*'png'.*, got 'a\.txt'"
         ):
             plots.save(FIGURES["points"](), tmp_path / "a.txt")
 

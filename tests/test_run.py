@@ -256,3 +256,11 @@ def test_a_loss_is_of_one_sample_and_its_logits(loss, message):
         train(loss=loss)
     with pytest.raises(ValueError, match=message):
         ls.summed_loss(PARAMS, INPUTS, TARGETS, loss=loss)
+
+
+def test_results_say_in_a_line_what_they_are():
+    result = train(epochs=3, validation=(INPUTS, TARGETS), ema_decay=0.5)
+    said = repr(result)
+    assert said.startswith("FitResult(params=(2 layers, 26 numbers), state=TrainState(")
+    assert "loss=float32[3]" in said
+    assert len(said) < 1000

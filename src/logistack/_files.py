@@ -18,9 +18,11 @@ def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
     terminal takes the content as a program's output.
 
     Raises:
+        ValueError: if `path` is a URL.
         OSError: if the file cannot be written, if `path` is anything else that is not a regular
             file, or if it is a pipe that nobody reads.
     """
+    path = local_path("path", path)
     try:
         mode = os.stat(path).st_mode
     except FileNotFoundError:

@@ -26,7 +26,8 @@ def describe(name: str, leaf: Any) -> tuple[tuple[int, ...], str]:
         return (), jnp.result_type(leaf).name
     if not _is_key(leaf):
         try:
-            jnp.empty((), jax.dtypes.canonicalize_dtype(leaf.dtype))
+            dtype = jax.dtypes.canonicalize_dtype(leaf.dtype)
+            jax.eval_shape(lambda: jnp.empty((), dtype))  # which computes nothing
         except (AttributeError, TypeError) as error:
             kind = getattr(leaf, "dtype", type(leaf).__name__)
             raise TypeError(f"{name}: expected an array of a dtype JAX has, got {kind}") from error
@@ -42,7 +43,7 @@ def pack(name: str, leaf: Any) -> tuple[dict[str, Any], np.ndarray[Any, Any]]:
         array = np.asarray(jax.random.key_data(leaf))
         entry |= {"impl": jax.random.key_impl(leaf), "data_shape": array.shape}
     else:
-        array = np.asarray(leaf, dtype)
+        array = np.asarray(leaf).astype(dtype, copy=False)
     if array.size == 0:  # which Orbax does not store
         return entry, np.zeros(1, np.uint8)
     # TensorStore lacks some of the dtypes of 8 bits and less.

@@ -65,7 +65,7 @@ def json_lines(path: str | os.PathLike[str]) -> Iterator[Callback]:
         ValueError: if the path is a URL.
         OSError: if the file cannot be written to.
 
-    >>> import tempfile, jax, jax.numpy as jnp, optax, logistack as ls
+    >>> import json, pathlib, tempfile, jax, jax.numpy as jnp, optax, logistack as ls
     >>> x, y = jnp.eye(2), jnp.eye(2)
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     with json_lines(f"{folder}/log.jsonl") as log:
@@ -73,8 +73,8 @@ def json_lines(path: str | os.PathLike[str]) -> Iterator[Callback]:
     ...             jax.random.key(0), ls.init_params(jax.random.key(0), (2, 2)), x, y,
     ...             optimizer=optax.sgd(0.1), epochs=2, callbacks=[log],
     ...         )
-    ...     lines = list(map(json.loads, Path(folder, "log.jsonl").read_text().splitlines()))
-    >>> [line["epoch"] for line in lines], sorted(lines[0])[:3]
+    ...     lines = pathlib.Path(folder, "log.jsonl").read_text().splitlines()
+    >>> [json.loads(line)["epoch"] for line in lines], sorted(json.loads(lines[0]))[:3]
     ([1, 2], ['accuracy', 'epoch', 'gradient_norm'])
     """
     path = _files.local_path("path", path)

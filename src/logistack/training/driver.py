@@ -184,7 +184,8 @@ def drive(
             try:
                 result, ran, samples = advance_by(state, chunk)
             except StreamError as error:
-                result, ran, samples, problem = error.result, [], 0, error
+                result, samples, problem = error.result, 0, error
+                ran = np.ones(len(result.history.loss), bool)
             state = jax.block_until_ready(result).state
             seconds = time.perf_counter() - start
             now = _epoch_of(state)
@@ -228,7 +229,7 @@ def drive(
 
 def _epoch_of(state: TrainState) -> int:
     """How many epochs lie behind, of the member that went on longest."""
-    return int(np.max(state.epoch))
+    return int(np.max(np.asarray(state.epoch)))
 
 
 def _no_rows(state: TrainState) -> History:
@@ -245,7 +246,7 @@ def _joined(before: History, rows: History, axis: int) -> History:
 
 def _rows_that_ran(history: History, ran: Any, axis: int) -> History:
     """The rows of the epochs that ran, for any member."""
-    rows = np.flatnonzero(np.any(ran, tuple(range(axis))))
+    rows = np.flatnonzero(np.asarray(ran).any(tuple(range(axis))))
     return jax.tree.map(lambda values: np.asarray(values).take(rows, axis), history)
 
 

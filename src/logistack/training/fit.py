@@ -113,7 +113,9 @@ def fit(  # noqa: D417 (they come in two parts)
             `optax.contrib.schedule_free_eval_params`; without effect beside `ema_decay`.
         hyperparams: numbers for `optimizer`, by name. Floats and arrays may be traced, so that
             changing one compiles nothing and `vmap` trains a member for each; Python integers,
-            such as a memory size, stay what they are, and another one is another program.
+            such as a memory size, stay what they are, and another one is another program. (A
+            number inside `optimizer` is part of the program, too: about 7 MB for each value,
+            which are kept until `jax.clear_caches()`.)
         coordinates: `"plain"`, or `"centred"` to take the steps in the parameters φ of the network
             of centred units, θ = `fold(φ)`: the optimizer sees φ and the gradient with respect to
             φ. That lets deep stacks train. The state has θ, and its optimizer's part is about φ.

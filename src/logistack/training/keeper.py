@@ -47,7 +47,7 @@ class Keeper:
         version = checkpoint.newest(self.path)
         if version is None:
             return state, history
-        first = int(np.max(state.epoch))
+        first = np.asarray(state.epoch).max()
         state = checkpoint.restore(self.path, state, version=version)
         notes = checkpoint.read_notes(self.path, version=version)
         self._require_own(notes)
@@ -56,7 +56,7 @@ class Keeper:
         axis = state.epoch.ndim
         kept = checkpoint.read_rows(self.path, version=version)
         # An epoch that was taken back has a row, and will have it again.
-        done = int(np.max(state.epoch)) - first
+        done = int(np.asarray(state.epoch).max() - first)
         if len(kept["loss"]) == done:
             self._version, self._rows = version, done
         rows: dict[str, Any] = {

@@ -7,6 +7,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Real
 
 from logistack import _checks, metrics
+from logistack._brief import brief
+from logistack._export import exported
 from logistack._static import Static
 from logistack.layers import Layer, Params, depth_of, is_stack
 from logistack.network import Masks, propagate
@@ -14,6 +16,7 @@ from logistack.training.recipe import Loss, Recipe
 from logistack.training.state import TrainState
 
 
+@exported
 class BatchSums(NamedTuple):
     """What one step saw, before its update; sums, so that batches of any size add up.
 
@@ -27,6 +30,9 @@ class BatchSums(NamedTuple):
             layer, `(layers,)`.
         gradient_square: the squared norm of the gradient by layer, `(layers,)`.
     """
+
+    def __repr__(self) -> str:
+        return brief(self)
 
     loss: Float[Array, ""]
     correct: Float[Array, ""]
@@ -77,6 +83,7 @@ class Whole(NamedTuple):
     validation_weight: Float[Array, ""] | None
 
 
+@exported
 class History(NamedTuple):
     """One row an epoch. Each batch is measured before its own update.
 
@@ -99,6 +106,9 @@ class History(NamedTuple):
             likewise, `(epochs,)`; None without them.
         validation_accuracy: the share of these classified correctly, `(epochs,)`.
     """
+
+    def __repr__(self) -> str:
+        return brief(self)
 
     loss: Float[Array, " epochs"]
     accuracy: Float[Array, " epochs"]

@@ -59,19 +59,23 @@ class Options(StepOptions, total=False):
     hyperparams: Mapping[str, Real[ArrayLike, "..."]] | None
 
 
-def _read_function(name: str, value: Any, _: Params | None) -> Static[Any]:
-    if not callable(value):
-        raise TypeError(f"{name}: expected a function, got {value!r}")
+def _read_loss(_: str, value: Any, __: Params | None) -> Static[Any]:
+    require_loss(value)
     return Static(value)
 
 
-def _read_loss(name: str, value: Any, params: Params | None) -> Static[Any]:
-    require_loss(value)
-    return _read_function(name, value, params)
+def _read_augment(name: str, value: Any, _: Params | None) -> Static[Any] | None:
+    return _function_or_none(name, value, "a JAX random key and a sample")
 
 
-def _read_function_or_none(name: str, value: Any, params: Params | None) -> Static[Any] | None:
-    return None if value is None else _read_function(name, value, params)
+def _read_eval_params(name: str, value: Any, _: Params | None) -> Static[Any] | None:
+    return _function_or_none(name, value, "the optimizer's state and the parameters")
+
+
+def _function_or_none(name: str, value: Any, of: str) -> Static[Any] | None:
+    if value is not None and not callable(value):
+        raise TypeError(f"{name}: expected a function of {of}, or None, got {value!r}")
+    return None if value is None else Static(value)
 
 
 def _read_reduction(name: str, value: Any, _: Params | None) -> str:
@@ -204,12 +208,12 @@ class Recipe:
     label_smoothing: Any = _option(0.0, _read_share, None)
     ema_decay: Any = _option(0.0, _read_share, None)
     coordinates: str = _word("plain", _read_coordinates, "plain")
-    augment: Static[Augment] | None = _word(None, _read_function_or_none, None)
+    augment: Static[Augment] | None = _word(None, _read_augment, None)
     compute_dtype: Any = _word(None, _read_compute_dtype, None)
     remat: bool = _word(False, _read_flag, False)
     patience: Any = _option(None, _read_patience, None)
     min_delta: Any = _option(0.0, _read_min_delta, 0.0)
-    eval_params: Static[EvalParams] | None = _word(None, _read_function_or_none, None)
+    eval_params: Static[EvalParams] | None = _word(None, _read_eval_params, None)
     hyperparams: dict[str, Any] | None = _option(None, _read_hyperparams, None)
 
     @classmethod
@@ -301,7 +305,7 @@ def read_recipe(
     options: Mapping[str, Any],
     *,
     batch_size: int | None = None,
-    of: type[StepOptions] = Options,
+    of: Any = Options,
 ) -> Recipe:
     """Reads what a user gave, raising ValueError or TypeError for what does not fit.
 
@@ -312,7 +316,7 @@ def read_recipe(
         optimizer: as it was given.
         options: the keyword arguments, by name.
         batch_size: samples a step, already checked.
-        of: which options `face` takes.
+        of: `Options`, or those of a step alone.
     """
     if options.get("hyperparams") is None:
         require_optimizer(optimizer)
@@ -337,7 +341,7 @@ def _guess(name: str, known: Mapping[str, Any]) -> str:
     return f". Did you mean {near[0]!r}?" if near else ""
 
 
-def spells_out(options: type[StepOptions]) -> Callable[[F], F]:
+def spells_out(options: Any) -> Callable[[F], F]:
     """Gives a function of `**options` the signature with every option and its default in it."""
     hints = get_type_hints(options)
 

@@ -15,6 +15,8 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, UInt32
 
 from logistack import _checks, _static, metrics
+from logistack._brief import brief
+from logistack._export import exported
 from logistack.coordinates import fold, unfold
 from logistack.layers import Params
 from logistack.training.measures import (
@@ -71,6 +73,7 @@ class Run(NamedTuple):
     recipe: Recipe
 
 
+@exported
 class FitResult(NamedTuple):
     """What a training run returns.
 
@@ -80,6 +83,9 @@ class FitResult(NamedTuple):
         state: the state to continue from: pass it to `fit` in place of parameters.
         history: one row an epoch.
     """
+
+    def __repr__(self) -> str:
+        return brief(self)
 
     params: Params
     state: TrainState

@@ -9,9 +9,12 @@ import optax
 from jaxtyping import Array, Float, Int, UInt32
 
 from logistack import _checks
+from logistack._brief import brief
+from logistack._export import exported
 from logistack.layers import Params
 
 
+@exported
 class Best(NamedTuple):
     """The parameters that did best on the validation samples so far.
 
@@ -23,12 +26,16 @@ class Best(NamedTuple):
             a run that validates otherwise measures `params` anew.
     """
 
+    def __repr__(self) -> str:
+        return brief(self)
+
     params: Params
     loss: Float[Array, ""]
     epoch: Int[Array, ""]
     measure: UInt32[Array, ""] | np.uint32 = np.uint32(0)
 
 
+@exported
 class TrainState(NamedTuple):
     """What the next step needs, and nothing else.
 
@@ -39,6 +46,9 @@ class TrainState(NamedTuple):
         average: the moving average of the parameters, where `ema_decay` is given.
         best: the best parameters so far, where there are validation samples.
     """
+
+    def __repr__(self) -> str:
+        return brief(self)
 
     params: Params
     opt_state: optax.OptState
