@@ -96,9 +96,10 @@ def contents(folder):
 
 
 def saved_epochs(folder):
+    """How many epochs the last checkpoint of a run with momentum has behind it."""
     if not ls.checkpoint.versions(folder):
         return 0
-    return len(ls.checkpoint.read_rows(folder)["loss"])
+    return int(ls.checkpoint.restore(folder, ls.init_state(PARAMS, MOMENTUM)).epoch)
 
 
 def say(*words):
@@ -245,7 +246,9 @@ def test_a_process_killed_again_and_again_ends_with_the_same_bits(tmp_path, star
     assert end == ["ended", 0]
     versions = ls.checkpoint.versions(folder)
     assert len(versions) == 2
-    assert sorted(os.listdir(folder)) == sorted(map(str, versions))
+    names = os.listdir(folder)
+    assert sorted(filter(str.isdigit, names)) == sorted(map(str, versions))
+    assert not any(name.endswith(".unfinished") for name in names)
 
 
 @needs_fork
@@ -474,7 +477,7 @@ def test_no_epoch_after_the_first_compiles(tmp_path, compilations):
         checkpoint_path=tmp_path,
         save_every=1,
     )
-    assert seen[1:] == seen[:1] * 5
+    assert seen[2:] == seen[1:2] * 4  # the first epoch is saved after its callback
 
 
 @pytest.mark.parametrize("every", [1, 2, 5, 9])
@@ -533,16 +536,15 @@ def test_no_key_is_refused_as_such(tmp_path):
             )
 
 
-def test_a_damaged_checkpoint_is_refused_and_nothing_lost(tmp_path):
+def test_a_damaged_checkpoint_is_passed_over_and_nothing_lost(tmp_path):
     train(2, checkpoint_path=tmp_path)
     train(3, checkpoint_path=tmp_path)
     files = [file for file in (tmp_path / "2" / "state").rglob("*") if file.is_file()]
     file = max(files, key=lambda file: file.stat().st_size)
     file.write_bytes(file.read_bytes()[:-1])
-    before = contents(tmp_path)
-    with pytest.raises(ValueError, match=r"cannot be read: .*version 1 is whole: pass version=1$"):
-        train(6, checkpoint_path=tmp_path)
-    assert contents(tmp_path) == before
+    with pytest.warns(RuntimeWarning, match="2: the version cannot be read: .*; version 1, .*used"):
+        result = train(6, checkpoint_path=tmp_path)
+    assert bits(result) == bits(fit(6))
 
 
 def test_a_file_in_place_of_the_folder_is_refused(tmp_path):
