@@ -23,7 +23,9 @@ def noisy(scale=1.0):
     """A function built anew at every call."""
 
     def augment(key, x):
-        assert x.shape == (3,)  # one sample
+        # One sample; an assert, which pytest rewrites, would read what no key knows completely.
+        if x.shape != (3,):
+            raise AssertionError(x.shape)
         return x + scale * jax.random.normal(key, x.shape)
 
     return augment
