@@ -37,59 +37,13 @@ import numpy as np
 
 import logistack as ls
 from experiments import keeping, limits_digits, limits_plane
-from experiments.limits_plane import DATA, Capacity, Points
+from experiments.limits_plane import DATA, Capacity, Config, Points
 from experiments.limits_tables import report
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COMPONENTS = ("principal component 1", "principal component 2")
-
-
-@dataclasses.dataclass(frozen=True)
-class Config:
-    """Find the fewest hidden units that are enough, and ask where a line is."""
-
-    data: tuple[str, ...] = tuple(DATA)
-    """Points in the plane to separate."""
-    seeds: int = 64
-    """How many networks to train at every number of hidden units."""
-    border: int = 4
-    """How many times as many seeds to try with one hidden unit fewer than the fewest found."""
-    widest: int = 64
-    """The most hidden units to try."""
-    epochs: int = 5_000
-    """Epochs of each network; an epoch is one step of Adam on all samples."""
-    learning_rate: float = 0.05
-    """At the start; it falls to 0 along a cosine."""
-    # Networks that start by `init_params` find 3 hidden units for the moons, from every seed, but
-    # never 2: it takes one steep unit beside a flat one.
-    steepness: tuple[float, float] = (0.5, 20.0)
-    """Hidden units start this steep, logarithmically spread, in 1 / standard deviation."""
-    asked: int = 8
-    """How many networks to certify: the best of those that are right, and as many others."""
-    snapshots: int = 200
-    """How often to look at the networks while they train, for the films."""
-    components: tuple[int, ...] = (2, 4, 8, 64)
-    """Principal components of the 8×8 digits that networks are given."""
-    hidden: tuple[int, ...] = (32, 32)
-    """Hidden layers of the digit networks."""
-    digit_epochs: int = 300
-    """Their epochs, in batches of 64."""
-    budget: float = 120.0
-    """Seconds for each question on digits; one that takes longer is left open."""
-    samples: int | None = None
-    """Use only this many digits, to try the script."""
-    pair: tuple[int, int] = (3, 8)
-    """Two digits to look at alone, in two components and in all pixels."""
-    mnist: bool = False
-    """Also ask for proofs on the 60,000 training images of MNIST, each class against the rest."""
-    table: bool = False
-    """Only print the tables of the numbers that are kept."""
-    results: Path | None = None
-    """File to keep the numbers in; if none is named, one beside the figures."""
-    out: Path = Path("results/limits")
-    """Folder for the figures and films; other settings have a folder in it."""
 
 
 class Result(NamedTuple):

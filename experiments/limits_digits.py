@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import jax
 import numpy as np
@@ -11,10 +11,7 @@ import optax
 
 import logistack as ls
 from experiments.keeping import member
-from experiments.limits_plane import Points, train
-
-if TYPE_CHECKING:
-    from experiments.limits import Config
+from experiments.limits_plane import Config, Points, train
 
 Proof: TypeAlias = ls.Separator | ls.CommonPoint
 
@@ -82,7 +79,7 @@ def separators(answers: Iterable[Proof]) -> list[ls.Separator]:
     return [answer for answer in proven if isinstance(answer, ls.Separator)]
 
 
-def untangle(config: "Config", components: int, digits: ls.data.Dataset) -> list[Untangled]:
+def untangle(config: Config, components: int, digits: ls.data.Dataset) -> list[Untangled]:
     """Trains a network on all digits, and asks after every layer."""
     inputs, labels = principal(digits.inputs, components), digits.labels
     steps = config.digit_epochs * -(-len(labels) // 64)
@@ -130,7 +127,7 @@ def proofs(params: ls.Params, inputs: np.ndarray, labels: np.ndarray) -> tuple[P
     return tuple(part for part in found if not isinstance(part, ls.ClassCertificates))
 
 
-def two_digits(config: "Config", digits: ls.data.Dataset) -> TwoDigits:
+def two_digits(config: Config, digits: ls.data.Dataset) -> TwoDigits:
     """Trains a 2-16-1 and a 64-16-1 network on two digits, and asks after every layer."""
     chosen = np.isin(digits.labels, config.pair)
     pixels, names = digits.inputs[chosen], digits.labels[chosen]

@@ -1,8 +1,10 @@
 """Points in the plane, and the fewest hidden units that are found to be enough for them."""
 
+import dataclasses
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,9 +14,6 @@ from jax.typing import ArrayLike
 
 import logistack as ls
 from experiments.keeping import member
-
-if TYPE_CHECKING:
-    from experiments.limits import Config
 
 # The logit of the nearest samples where the last unit is the exact line: σ(4) = 0.98.
 STEEP = 4.0
@@ -72,6 +71,52 @@ DATA: dict[str, Callable[[], Points]] = {
     "one turn": one_turn,
     "spirals": spirals,
 }
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Find the fewest hidden units that are enough, and ask where a line is."""
+
+    data: tuple[str, ...] = tuple(DATA)
+    """Points in the plane to separate."""
+    seeds: int = 64
+    """How many networks to train at every number of hidden units."""
+    border: int = 4
+    """How many times as many seeds to try with one hidden unit fewer than the fewest found."""
+    widest: int = 64
+    """The most hidden units to try."""
+    epochs: int = 5_000
+    """Epochs of each network; an epoch is one step of Adam on all samples."""
+    learning_rate: float = 0.05
+    """At the start; it falls to 0 along a cosine."""
+    # Networks that start by `init_params` find 3 hidden units for the moons, from every seed, but
+    # never 2: it takes one steep unit beside a flat one.
+    steepness: tuple[float, float] = (0.5, 20.0)
+    """Hidden units start this steep, logarithmically spread, in 1 / standard deviation."""
+    asked: int = 8
+    """How many networks to certify: the best of those that are right, and as many others."""
+    snapshots: int = 200
+    """How often to look at the networks while they train, for the films."""
+    components: tuple[int, ...] = (2, 4, 8, 64)
+    """Principal components of the 8×8 digits that networks are given."""
+    hidden: tuple[int, ...] = (32, 32)
+    """Hidden layers of the digit networks."""
+    digit_epochs: int = 300
+    """Their epochs, in batches of 64."""
+    budget: float = 120.0
+    """Seconds for each question on digits; one that takes longer is left open."""
+    samples: int | None = None
+    """Use only this many digits, to try the script."""
+    pair: tuple[int, int] = (3, 8)
+    """Two digits to look at alone, in two components and in all pixels."""
+    mnist: bool = False
+    """Also ask for proofs on the 60,000 training images of MNIST, each class against the rest."""
+    table: bool = False
+    """Only print the tables of the numbers that are kept."""
+    results: Path | None = None
+    """File to keep the numbers in; if none is named, one beside the figures."""
+    out: Path = Path("results/limits")
+    """Folder for the figures and films; other settings have a folder in it."""
 
 
 class Runs(NamedTuple):
@@ -138,7 +183,7 @@ def rightly(params: ls.Params, inputs: ArrayLike, labels: ArrayLike) -> jax.Arra
     return jnp.sum((outputs[:, 0] > 0.5) == (jnp.asarray(labels) == 1))
 
 
-def train(config: "Config", points: Points, hidden: int, keys: jax.Array) -> Runs:
+def train(config: Config, points: Points, hidden: int, keys: jax.Array) -> Runs:
     """Trains a network from every key, all in one program."""
     epochs = config.epochs // config.snapshots
     optimizer = optax.adam(optax.cosine_decay_schedule(config.learning_rate, config.epochs))
@@ -176,7 +221,7 @@ def with_line(params: ls.Params, separator: ls.Separator) -> ls.Params:
     return (*params[:-1], ls.Layer(*(jnp.asarray(v, jnp.float32) for v in (weight, bias))))
 
 
-def judge(config: "Config", points: Points, runs: Runs) -> tuple[int, Network | None]:
+def judge(config: Config, points: Points, runs: Runs) -> tuple[int, Network | None]:
     """How many of the networks are enough, and the one with the widest margin that was looked at.
 
     A network is enough if it is right on all samples, or would be with another last unit. The
@@ -201,7 +246,7 @@ def judge(config: "Config", points: Points, runs: Runs) -> tuple[int, Network | 
     return enough, best
 
 
-def search(config: "Config", points: Points, lowest: int) -> tuple[list[Try], Network | None]:
+def search(config: Config, points: Points, lowest: int) -> tuple[list[Try], Network | None]:
     """Finds the fewest hidden units that are enough for a seed: doubling, halving, more seeds."""
     tries: dict[int, Try] = {}
     best: dict[int, Network] = {}
@@ -233,7 +278,7 @@ def search(config: "Config", points: Points, lowest: int) -> tuple[list[Try], Ne
     return sorted(tries.values()), best[high]
 
 
-def capacity(config: "Config", name: str) -> Capacity:
+def capacity(config: Config, name: str) -> Capacity:
     """What is not enough for one data set, and what is."""
     points = DATA[name]()
     below = ls.hidden_bound(*points)

@@ -2,6 +2,8 @@
 
 The loop over epochs stands outside. Members, where a caller vmaps, stand inside: `anyone` keeps
 the branch that skips an epoch a branch, so that what all members have done with costs nothing.
+
+The room is a long one: what a run, an epoch and a validation do is read, and traced, together.
 """
 
 import functools
@@ -165,9 +167,9 @@ def _continued(state: TrainState, recipe: Recipe) -> TrainState:
         )
     if recipe.ema_decay is None:
         return state._replace(average=None)
-    return (
-        state if state.average is not None else state._replace(average=start(state.params).average)
-    )
+    if state.average is None:
+        state = state._replace(average=start(state.params).average)
+    return state
 
 
 def advance(
@@ -256,7 +258,7 @@ def _of_member(run: Run) -> Bool[Array, ""]:
     """A value that is a member's own, or differs from device to device, where anything of it is."""
     firsts = []
     for leaf in jax.tree.leaves(run):
-        if isinstance(leaf, jax.Array):
+        if isinstance(leaf, jax.Array) and leaf.size:
             is_key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
             firsts.append((jax.random.key_data(leaf) if is_key else leaf).ravel()[:1])
     return jnp.stack([first == first for first in firsts]).any()
