@@ -264,3 +264,15 @@ def test_results_say_in_a_line_what_they_are():
     assert said.startswith("FitResult(params=(2 layers, 26 numbers), state=TrainState(")
     assert "loss=float32[3]" in said
     assert len(said) < 1000
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("face", [ls.fit, ls.fit_with_callbacks, ls.fit_stream])
+def test_a_warning_points_to_the_line_of_the_user(face):
+    def undefined(z, target):
+        return jnp.sum(z) * jnp.nan
+
+    data = ([(INPUTS, TARGETS)],) if face is ls.fit_stream else (INPUTS, TARGETS)
+    with pytest.warns(RuntimeWarning, match="stopped being finite in epoch 1") as caught:
+        face(KEY, PARAMS, *data, optimizer=SGD, epochs=2, loss=undefined)
+    assert [warning.filename for warning in caught] == [__file__]

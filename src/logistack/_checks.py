@@ -2,6 +2,7 @@
 
 import importlib
 import math
+import sys
 from types import ModuleType
 from typing import Any
 
@@ -179,6 +180,14 @@ def require_count(name: str, count: Any, *, low: int, high: int | None = None) -
         limit = f"at least {low}" if high is None else f"{low} to {high}"
         raise ValueError(f"{name}: expected {limit}, got {count}")
     return int(count)
+
+
+def level_of_user() -> int:
+    """The `stacklevel` that makes a warning of the calling function point to the user's line."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back is not None and frame.f_globals["__name__"].startswith(f"{__package__}."):
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 def import_extra(module: str, extra: str) -> ModuleType:

@@ -4,7 +4,6 @@ They take logits, `jax.vmap(ls.logits, (None, 0))(params, inputs)`, and not the 
 `ls.forward`.
 """
 
-import sys
 import warnings
 from typing import Any
 
@@ -64,16 +63,8 @@ def _warn_of_probabilities(logits: jax.Array) -> None:
             f"logits: all {logits.size} lie between {limits[0]:.3g} and {limits[1]:.3g}, as "
             "probabilities do, but are read as logits: above 0 is class 1. Expected the values of "
             "ls.logits, not of ls.forward or ls.probabilities",
-            stacklevel=_levels_out_of_the_library(),
+            stacklevel=_checks.level_of_user(),
         )
-
-
-def _levels_out_of_the_library() -> int:
-    """The `stacklevel` that makes the caller's warning point to the line of the user."""
-    frame, level = sys._getframe(1), 1
-    while frame.f_back is not None and frame.f_globals["__name__"].startswith("logistack."):
-        frame, level = frame.f_back, level + 1
-    return level
 
 
 def target_class(targets: Real[ArrayLike, "n out"] | Int[ArrayLike, " n"]) -> Int[Array, " n"]:

@@ -129,7 +129,7 @@ def fit_with_callbacks(
             return result_of(state, no_history(state), run.recipe), [], 0
         now = run._replace(state=state)
         result, ran = compiled_advance(now, chunk, epochs=min(every, epochs))
-        warn_of(now, result, chunk, stacklevel=4)
+        warn_of(now, result, chunk)
         return result, ran, samples * (int(result.state.epoch) - int(state.epoch))
 
     result = drive(

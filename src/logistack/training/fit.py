@@ -269,7 +269,7 @@ def as_given(params: Params | TrainState, result: FitResult) -> FitResult:
     return result._replace(params=split_like(result.params, params))
 
 
-def warn_of(run: Run, result: FitResult, epochs: int, stacklevel: int = 3) -> None:
+def warn_of(run: Run, result: FitResult, epochs: int) -> None:
     """Warns, outside of a trace, where the loss, the parameters or all validation is not finite."""
     if _checks.is_traced((run, result.state, result.history.loss)):
         return
@@ -282,7 +282,7 @@ def warn_of(run: Run, result: FitResult, epochs: int, stacklevel: int = 3) -> No
             "parameters are those before. Look for values that are not finite, or very large, "
             "among the validation samples.",
             RuntimeWarning,
-            stacklevel=stacklevel,
+            stacklevel=_checks.level_of_user(),
         )
     if done == epochs or not goes_on(result.state, run.recipe):
         return
@@ -292,5 +292,5 @@ def warn_of(run: Run, result: FitResult, epochs: int, stacklevel: int = 3) -> No
         "Try a smaller learning rate, optax.clip_by_global_norm before the optimizer, or "
         "reduction='mean' if the rate was meant for the mean.",
         RuntimeWarning,
-        stacklevel=stacklevel,
+        stacklevel=_checks.level_of_user(),
     )

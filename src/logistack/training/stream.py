@@ -120,7 +120,7 @@ def fit_stream(
             return result_of(state, no_history(state), run.recipe), [], 0
         before = source.samples
         result = stream_epoch(now, source)
-        warn_of(now, result, epochs, stacklevel=4)
+        warn_of(now, result, epochs)
         return result, [True], source.samples - before
 
     result = drive(
