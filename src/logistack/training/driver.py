@@ -119,8 +119,6 @@ def fit_with_callbacks(
         validation=validation,
         options=options,
     )
-    epochs = _checks.require_count("epochs", epochs, low=0)
-    every = _checks.require_count("every", every, low=1)
     assert run.train is not None
     samples = run.train.inputs.shape[0]
 

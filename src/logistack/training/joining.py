@@ -18,7 +18,7 @@ import optax
 from jaxtyping import Array
 
 from logistack._static import Static
-from logistack.layers import SCANNED, Layer, Params, depth_of, is_stack, join_runs
+from logistack.layers import SCANNED, Layer, Params, depth_of, join_runs, unstack
 from logistack.training.recipe import Recipe
 
 # So many layers stand for a run of any length where two ways to train it are compared.
@@ -66,8 +66,8 @@ def _indifferent(
                 optimizer=optimizer, hyperparams=_stand_ins(numbers), coordinates=coordinates
             ).build()
             networks = [_network(draw, shapes, FEW) for _ in range(3)]
-            joined = map(_one_by_one, _updates(transformation, *networks))
-            single = _updates(transformation, *map(_one_by_one, networks))
+            joined = map(unstack, _updates(transformation, *networks))
+            single = _updates(transformation, *map(unstack, networks))
             near = all(map(_near, *map(jax.tree.leaves, ([*joined], single))))
         return near and all(
             _program(transformation, shapes, dtype, _prime_from(max(depth, *widths)))
@@ -106,14 +106,6 @@ def _stand_ins(numbers: Any) -> dict[str, Any] | None:
         name: jnp.full(value[0], 0.1, value[1]) if isinstance(value, tuple) else value or 0.1
         for name, value in numbers
     }
-
-
-def _one_by_one(params: Params) -> Params:
-    return tuple(
-        Layer(weight, bias)
-        for layer in params
-        for weight, bias in (zip(*layer, strict=True) if is_stack(layer) else [layer])
-    )
 
 
 def _updates(optimizer: Any, params: Params, *ways: Params) -> list[Params]:

@@ -388,6 +388,11 @@ def read_samples(
         TypeError: if a dtype is not of real numbers, or classes are not integers.
     """
     inputs, targets = map(_checks.on_device, check_samples(params, inputs, targets, loss, of=of))
+    return in_dtypes_of(params, inputs, targets)
+
+
+def in_dtypes_of(params: Params, inputs: Array, targets: Array) -> tuple[Array, Array]:
+    """Inputs and rows in the dtype of the parameters, classes as int32."""
     dtype = params[0].weight.dtype
     return inputs.astype(dtype), targets.astype(dtype if targets.ndim == 2 else jnp.int32)
 

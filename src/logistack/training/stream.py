@@ -16,7 +16,7 @@ from logistack.training.driver import drive
 from logistack.training.fit import as_given, prepare, warn_of
 from logistack.training.measures import BatchSums, History, Whole, no_history, no_sums, summarize
 from logistack.training.progress import Callback
-from logistack.training.recipe import Optimizer, Options, require_factors, spells_out
+from logistack.training.recipe import Optimizer, Options, in_dtypes_of, require_factors, spells_out
 from logistack.training.run import (
     FitResult,
     Run,
@@ -178,12 +178,8 @@ def stream_epoch(run: Run, source: Source) -> FitResult:
 def _step_on(
     run: Run, state: TrainState, sums: BatchSums, batch: Any, place: Int[Array, ""]
 ) -> tuple[TrainState, BatchSums, Float[Array, ""]]:
-    dtype = state.params[0].weight.dtype
     inputs, targets, weights = batch  # a `Batch`, now on the device
-    inputs, targets = (
-        inputs.astype(dtype),
-        targets.astype(dtype if targets.ndim == 2 else jnp.int32),
-    )
+    inputs, targets = in_dtypes_of(state.params, inputs, targets)
     own_key = step_key(run.key, state.epoch, place)
     state, seen = take_batch(
         run.recipe, state, inputs, targets, weights, key=own_key, examined=place == 0
