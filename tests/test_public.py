@@ -70,7 +70,14 @@ CONTRACT = {
     "committee": ["params", "x", "outputs"],
     "hidden_bound": ["inputs", "labels", "budget"],
     "selection.folds": ["key", "labels", "count"],
+    "selection.hold_out": ["key", "labels", "share"],
     "selection.choose": ["errors"],
+    "fit_classifier": [
+        "key", "inputs", "labels", "hidden", "optimizer", "epochs", "test", "validation", "loss",
+    ],
+    "load_classifier": ["path"],
+    "export.numpy.save": ["path", "params"],
+    "export.numpy.load": ["path"],
     "CommonPoint": ["point", "weights_positive", "weights_negative", "weak_line"],
     "certificate_from_json": ["text"],
 }  # fmt: skip

@@ -151,3 +151,20 @@ class TestCommittee:
         alone = self.members(4, 2)[0]
         with pytest.raises(ValueError, match=r"params\[0\]"):  # no member axis
             ls.committee(alone, jnp.ones(4))
+
+
+class TestHoldOut:
+    @pytest.mark.parametrize("share", [0.2, 1 / 3, 0.5, 0.9])
+    def test_each_class_gives_its_share(self, share):
+        labels = np.random.default_rng(1).permutation(np.repeat([0, 1, 2], [7, 12, 41]))
+        row = np.asarray(ls.selection.hold_out(KEY, labels, share))
+        assert row.sum() == round(share * 60)
+        for label, size in enumerate((7, 12, 41)):
+            assert abs(row[labels == label].sum() - share * size) < 1
+        other = np.asarray(ls.selection.hold_out(jax.random.key(1), labels, share))
+        assert not np.array_equal(row, other)
+
+    @pytest.mark.parametrize("share", [0, 1e-3, 0.99, 1.0, -0.1])
+    def test_a_share_is_some_samples_and_leaves_some(self, share):
+        with pytest.raises(ValueError, match=r"^share: expected"):
+            ls.selection.hold_out(KEY, jnp.zeros(20, int), share)

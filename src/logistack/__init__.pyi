@@ -8,6 +8,10 @@ from . import plots as plots
 from . import selection as selection
 from . import separability as separability
 from . import training as training
+from .classifier import Classifier as Classifier
+from .classifier import FittedClassifier as FittedClassifier
+from .classifier import fit_classifier as fit_classifier
+from .classifier import load_classifier as load_classifier
 from .compilation import keep_compiled_programs as keep_compiled_programs
 from .coordinates import fold as fold
 from .coordinates import unfold as unfold

@@ -19,10 +19,10 @@ def require_numeric(name: str, array: Any) -> jax.Array:
 def require_numbers(name: str, array: Any) -> jax.Array | np.ndarray:
     """Returns a JAX array, or a NumPy one of a dtype JAX has: here is where arrays are read."""
     if isinstance(array, jax.Array):
-        _require_real(name, array.dtype)
+        require_real(name, array.dtype)
         return array
     array = as_array(name, array)
-    _require_real(name, array.dtype)
+    require_real(name, array.dtype)
     dtype = jax.dtypes.canonicalize_dtype(array.dtype)
     if array.size and array.dtype != dtype and np.issubdtype(dtype, np.integer):
         # JAX keeps the low 32 bits of a 64-bit integer: class 2³² would be class 0.
@@ -57,7 +57,8 @@ def on_device(array: jax.Array | np.ndarray) -> jax.Array:
         return jnp.asarray(array)
 
 
-def _require_real(name: str, dtype: Any) -> None:
+def require_real(name: str, dtype: Any) -> None:
+    """Raises TypeError for a dtype that is not of real numbers or booleans."""
     real = jnp.issubdtype(dtype, np.number) and not jnp.issubdtype(dtype, np.complexfloating)
     if not (real or jnp.issubdtype(dtype, np.bool_)) or np.issubdtype(
         dtype, np.timedelta64

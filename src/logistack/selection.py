@@ -1,4 +1,4 @@
-"""Choosing between recipes: folds as rows of weights, and the candidate with the fewest errors."""
+"""Samples held out, as rows of weights, and the candidate with the fewest errors."""
 
 import jax
 import jax.numpy as jnp
@@ -32,19 +32,57 @@ def folds(key: PRNGKeyArray, labels: Int[ArrayLike, " n"], count: int) -> Bool[A
     >>> print(held_out.sum(axis=0), held_out.sum(axis=1), held_out[:, 4:].sum(axis=1))
     [1 1 1 1 1 1] [3 3] [1 1]
     """
+    order = _class_after_class(key, labels)
+    samples = order.shape[0]
+    count = _checks.require_count("count", count, low=2, high=samples)
+    fold = jnp.zeros(samples, int).at[order].set(jnp.arange(samples) % count)
+    return fold[None] == jnp.arange(count)[:, None]
+
+
+def hold_out(key: PRNGKeyArray, labels: Int[ArrayLike, " n"], share: float) -> Bool[Array, " n"]:
+    """Draws a share of the samples to hold out, stratified.
+
+    There are round(n · share) of them, and of each class as many as its own share of these, up to
+    one. The row is a weight for `fit`: `sample_weight=~row, validation=row`.
+
+    Args:
+        key: a JAX random key.
+        labels: the class of each sample, integers `(n,)`.
+        share: how many of the samples, above 0 and below 1.
+
+    Returns:
+        Whether each sample is held out.
+
+    Raises:
+        ValueError: if a shape does not fit, or the share comes to no sample or to all.
+        TypeError: if the labels are not integers.
+
+    >>> print(hold_out(jax.random.key(0), jnp.array([0, 0, 0, 0, 1, 1]), 1 / 2).astype(int))
+    [0 1 1 0 1 0]
+    """
+    order = _class_after_class(key, labels)
+    samples = order.shape[0]
+    share = float(_checks.require_scalar("share", share, low=0, below=1))
+    count = round(samples * share)
+    if not 0 < count < samples:
+        raise ValueError(
+            f"share: expected one that is some of {samples} samples and leaves some, got {share}"
+        )
+    place = np.arange(samples)
+    chosen = (place + 1) * count // samples > place * count // samples  # evenly along the order
+    return jnp.zeros(samples, bool).at[order].set(jnp.asarray(chosen))
+
+
+def _class_after_class(key: PRNGKeyArray, labels: Int[ArrayLike, " n"]) -> Int[Array, " n"]:
+    """The samples, class after class, each in an order of its own."""
     key = _checks.require_key("key", key)
     labels = _checks.require_numeric("labels", labels)
     if not jnp.issubdtype(labels.dtype, jnp.integer):
         raise TypeError(f"labels: expected integer classes, got dtype {labels.dtype}")
     if labels.ndim != 1:
         raise ValueError(f"labels: expected shape (n,), got {labels.shape}")
-    samples = labels.shape[0]
-    count = _checks.require_count("count", count, low=2, high=samples)
-    # Class after class, each in an order of its own, dealt to the folds in turn.
-    shuffled = jax.random.permutation(key, samples)
-    order = shuffled[jnp.argsort(labels[shuffled], stable=True)]
-    fold = jnp.zeros(samples, int).at[order].set(jnp.arange(samples) % count)
-    return fold[None] == jnp.arange(count)[:, None]
+    shuffled = jax.random.permutation(key, labels.shape[0])
+    return shuffled[jnp.argsort(labels[shuffled], stable=True)]
 
 
 def choose(errors: Real[ArrayLike, "candidates ..."]) -> Int[Array, ""]:

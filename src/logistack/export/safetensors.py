@@ -1,15 +1,13 @@
 """Parameters as a safetensors file: one tensor for each weight and each bias."""
 
 import os
-from pathlib import Path
 from typing import Any
 
-import jax
 import jax.numpy as jnp
-import numpy as np
 
 from logistack import _checks, _files
-from logistack.layers import Layer, Params, require_params
+from logistack.export._tensors import named, params_of, require_width
+from logistack.layers import Params
 
 # What safetensors calls the floating dtypes that every reader of its files has.
 DTYPES = {"F16": jnp.float16, "BF16": jnp.bfloat16, "F32": jnp.float32, "F64": jnp.float64}
@@ -40,13 +38,7 @@ def save(path: str | os.PathLike[str], params: Params) -> None:
 
     Source: https://huggingface.co/docs/safetensors, the format.
     """
-    require_params(params)
-    # As given, not as JAX holds it: without 64-bit numbers it would round NumPy's float64.
-    tensors = {
-        f"layers.{index}.{part}": np.ascontiguousarray(array, array.dtype.newbyteorder("="))
-        for index, layer in enumerate(params)
-        for part, array in layer._asdict().items()
-    }
+    tensors = named(params)
     for name, tensor in tensors.items():
         if tensor.dtype not in DTYPES.values():
             raise _wrong_dtype("params", name, tensor.dtype)
@@ -72,35 +64,20 @@ def load(path: str | os.PathLike[str]) -> Params:
     """
     library = _checks.import_extra("safetensors", "export")
     try:
-        with library.safe_open(Path(path), framework="numpy") as file:
+        with library.safe_open(_files.local_path("path", path), framework="numpy") as file:
             names = list(file.keys())
             for name in names:
                 _require_dtype(name, file.get_slice(name).get_dtype())
             tensors = {name: file.get_tensor(name) for name in names}
     except library.SafetensorError as error:
         raise ValueError(f"path: expected a safetensors file, got {path}: {error}") from error
-    depth = len(tensors) // 2
-    expected = {f"layers.{index}.{part}" for index in range(depth) for part in Layer._fields}
-    if not tensors or set(tensors) != expected:
-        raise ValueError(
-            f"path: expected tensors layers.0.weight, layers.0.bias, …, but {path} has "
-            f"{sorted(tensors)}"
-        )
-    params = tuple(
-        Layer(*(tensors[f"layers.{index}.{part}"] for part in Layer._fields))
-        for index in range(depth)
-    )
-    return require_params(params, name=str(path))
+    return params_of(path, tensors)
 
 
 def _require_dtype(name: str, stored: str) -> None:
     if stored not in DTYPES:
         raise _wrong_dtype("path", name, stored)
-    if jax.dtypes.canonicalize_dtype(DTYPES[stored]) != DTYPES[stored]:
-        raise ValueError(
-            f"path: {name} is float64, which needs 64-bit numbers: "
-            "jax.config.update('jax_enable_x64', True)"
-        )
+    require_width(name, DTYPES[stored])
 
 
 def _wrong_dtype(argument: str, name: str, dtype: Any) -> TypeError:

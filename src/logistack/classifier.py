@@ -1,0 +1,378 @@
+"""From a table to its labels: a network with all that a prediction needs, in one file.
+
+What `fit` leaves to its caller is here: samples held out, features standardized, labels that are
+words, predictions in batches, a score. It is made of the library's public functions alone.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, ArrayLike, Bool, Float, PRNGKeyArray, Real
+
+from logistack import _checks, losses, prediction, selection
+from logistack._brief import brief
+from logistack.export import numpy as npz
+from logistack.export._tensors import named
+from logistack.initialization import init_params
+from logistack.layers import Params, depth_of
+from logistack.network import logits
+from logistack.separability.data import labels_of
+from logistack.training import FitResult, fit
+
+LOSSES = {
+    "sigmoid": losses.sigmoid_cross_entropy,
+    "softmax": losses.softmax_cross_entropy,
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Classifier:
+    """A network with the standardization of its inputs and the labels of its classes.
+
+    Its methods take inputs as they were given to `fit_classifier`, any number of rows, and give
+    NumPy arrays. They compute (x − mean) / scale in float64, and the network in its own dtype.
+
+    Attributes:
+        params: the network of the standardized inputs.
+        mean: what is subtracted from each feature, float64 `(in,)`.
+        scale: what each feature is then divided by, float64 `(in,)`.
+        labels: what each class is called, `(classes,)`: numbers or strings.
+        loss: the loss of the training, by which logits are read: `"softmax"` or `"sigmoid"`.
+    """
+
+    params: Params
+    mean: Float[np.ndarray, " in"]
+    scale: Float[np.ndarray, " in"]
+    labels: np.ndarray
+    loss: str
+
+    def __repr__(self) -> str:
+        sizes = "-".join(map(str, _sizes(self.params)))
+        shown = ", ".join(map(repr, self.labels[:6].tolist()))
+        return f"Classifier({sizes}, {self.loss}, labels {shown}{', …' * (len(self.labels) > 6)})"
+
+    def predict(self, inputs: Real[ArrayLike, "n in"], *, batch_size: int = 4096) -> np.ndarray:
+        """Returns the label of each row, `(n,)`; `batch_size` rows are computed at once.
+
+        Raises:
+            ValueError: if the shape does not fit, or a value is not finite.
+            TypeError: if the dtype is not of real numbers.
+        """
+        return self.labels[self._batches(_predict, inputs, batch_size)]
+
+    def probabilities(
+        self, inputs: Real[ArrayLike, "n in"], *, batch_size: int = 4096
+    ) -> Float[np.ndarray, "n classes"]:
+        """Returns the probability of each label for each row: those of `ls.probabilities`.
+
+        Raises:
+            ValueError: if the shape does not fit, or a value is not finite.
+            TypeError: if the dtype is not of real numbers.
+        """
+        return self._batches(_PROBABILITIES[self.loss], inputs, batch_size)
+
+    def logits(
+        self, inputs: Real[ArrayLike, "n in"], *, batch_size: int = 4096
+    ) -> Float[np.ndarray, "n out"]:
+        """Returns the logits of each row, which `ls.metrics` and `ls.losses` take.
+
+        Raises:
+            ValueError: if the shape does not fit, or a value is not finite.
+            TypeError: if the dtype is not of real numbers.
+        """
+        return self._batches(_logits, inputs, batch_size)
+
+    def accuracy(self, inputs: Real[ArrayLike, "n in"], labels: ArrayLike) -> float:
+        """Returns the share of rows whose label is predicted; a label it does not know is wrong.
+
+        Raises:
+            ValueError: if a shape does not fit, a value is not finite, or no label is known.
+            TypeError: if a dtype is not of real numbers, or the labels are not numbers or strings.
+        """
+        predicted = self.predict(inputs)
+        labels = labels_of(labels, len(predicted))
+        if (labels.dtype.kind == "U") != (self.labels.dtype.kind == "U"):
+            raise ValueError(
+                f"labels: expected labels such as {self.labels[0].item()!r}, got "
+                f"{labels[0].item()!r}"
+            )
+        return float(np.mean(predicted == labels))
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the classifier to one .npz file, as `export.numpy.save` writes parameters.
+
+        Raises:
+            ValueError: if `path` is a URL.
+            TypeError: if the parameters are bfloat16, which such a file cannot hold.
+            OSError: if the file cannot be written.
+        """
+        own = {name: np.asarray(getattr(self, name)) for name in OWN}
+        npz.write(path, own | named(self.params))
+
+    def standardize(self, inputs: Real[ArrayLike, "n in"]) -> np.ndarray:
+        """Returns the rows as the network takes them, (x − mean) / scale.
+
+        Raises:
+            ValueError: if the shape does not fit, or a value is not finite.
+            TypeError: if the dtype is not of real numbers.
+        """
+        return self._standardized(_table(inputs, len(self.mean)))
+
+    def _standardized(self, inputs: np.ndarray) -> np.ndarray:
+        # By halves, of which no difference overflows.
+        rows = (inputs * np.float64(0.5) - self.mean * 0.5) / (self.scale * 0.5)
+        return rows.astype(self.params[0].weight.dtype)
+
+    def _batches(self, function: Callable[..., Array], inputs: Any, batch_size: int) -> Any:
+        inputs = _table(inputs, len(self.mean))
+        batch_size = _checks.require_count("batch_size", batch_size, low=1)
+        # The last batch is filled up, and a small set to a power of 2, so that few sizes compile.
+        batch_size = min(batch_size, 1 << max(0, len(inputs) - 1).bit_length())
+        found = []
+        for start in range(0, len(inputs), batch_size):
+            rows = self._standardized(inputs[start : start + batch_size])
+            filled = np.pad(rows, ((0, batch_size - len(rows)), (0, 0)))
+            found.append(np.asarray(function(self.params, filled))[: len(rows)])
+        return np.concatenate(found)
+
+
+# What a file has beside the parameters.
+OWN = ("mean", "scale", "labels", "loss")
+
+
+def _over_rows(function: Callable[..., Array], **options: Any) -> Callable[..., Array]:
+    return jax.jit(jax.vmap(lambda params, x: function(params, x, **options), (None, 0)))
+
+
+_logits = _over_rows(logits)
+_predict = _over_rows(prediction.predict)
+_PROBABILITIES = {
+    name: _over_rows(prediction.probabilities, loss=loss) for name, loss in LOSSES.items()
+}
+
+
+class FittedClassifier(NamedTuple):
+    """What `fit_classifier` returns.
+
+    Attributes:
+        classifier: the trained network, with what a prediction needs.
+        accuracy: the share of the test rows that it labels correctly; None without test rows.
+        test: which rows these are, `(n,)`: training saw nothing of them.
+        result: the `FitResult` of the training, with its history.
+    """
+
+    def __repr__(self) -> str:
+        return brief(self)
+
+    classifier: Classifier
+    accuracy: float | None
+    test: Bool[np.ndarray, " n"]
+    result: FitResult
+
+
+def fit_classifier(  # noqa: D417 (they come in two parts)
+    key: PRNGKeyArray,
+    inputs: Real[ArrayLike, "n in"],
+    labels: ArrayLike,
+    *,
+    hidden: Sequence[int],
+    optimizer: optax.GradientTransformation | Callable[..., optax.GradientTransformation],
+    epochs: int,
+    test: float | Bool[ArrayLike, " n"] = 0.2,
+    validation: float | Bool[ArrayLike, " n"] = 0.0,
+    loss: str = "softmax",
+    **options: Any,
+) -> FittedClassifier:
+    """Trains a network on a table: holds out rows, standardizes, fits, and scores.
+
+    Every feature x becomes (x − m) / s with the mean m and standard deviation s of the rows that
+    are trained on; one that is constant there has s = 1. Nothing of the test rows, nor of those to
+    validate on, is in m, s or the parameters that training reaches; the test rows have no part in
+    the choice of the best of these either.
+
+    Main arguments:
+        key: a JAX random key, for the rows held out, the first parameters, and `fit`.
+        inputs: the features, one sample a row, `(n, in)`.
+        labels: the label of each row, `(n,)`: numbers, or strings.
+        hidden: the units of each hidden layer; none of them is logistic regression.
+        optimizer: any Optax gradient transformation, as in `fit`.
+        epochs: how many times to go through the rows.
+        test: which rows to score on: a share of them, drawn within each class, or a row of
+            booleans; 0 for none.
+        validation: which of the other rows to validate on, likewise, as `patience` needs.
+
+    Other Arguments:
+        loss: `"softmax"`, or `"sigmoid"` for independent outputs (one of them for two classes).
+        options: any other argument of `fit`: `batch_size`, `patience`, `sample_weight`,
+            `class_weight`, `dropout`, `coordinates`, ….
+
+    Returns:
+        A `FittedClassifier` of the classifier, its accuracy on the test rows, and these.
+
+    Raises:
+        ValueError: if shapes do not fit, a value is not finite, there are fewer than two classes
+            or a class has no row to train on, or for what `fit` refuses.
+        TypeError: if a dtype is not of real numbers, the labels are neither numbers nor strings,
+            or for what `fit` refuses.
+
+    >>> import jax, numpy as np, optax, logistack as ls
+    >>> drawn = np.random.default_rng(0).normal(size=(200, 2))
+    >>> table = drawn * [1, 1000] + [0, 50_000]  # meters, and grams
+    >>> names = np.where(drawn[:, 0] * drawn[:, 1] > 0, "yes", "no")
+    >>> fitted = ls.fit_classifier(
+    ...     jax.random.key(0), table, names, hidden=(8,), optimizer=optax.adam(0.03), epochs=200,
+    ...     batch_size=32,
+    ... )
+    >>> fitted.classifier
+    Classifier(2-8-2, softmax, labels 'no', 'yes')
+    >>> fitted.accuracy > 0.9
+    True
+    >>> print(fitted.classifier.predict([[1.5, 51_500], [1.5, 48_500]]))
+    ['yes' 'no']
+    """
+    if loss not in LOSSES:
+        raise ValueError(f"loss: expected one of {sorted(LOSSES)}, got {loss!r}")
+    table = _table(inputs)
+    called, own = np.unique(labels_of(labels, len(table)), return_inverse=True)
+    if len(called) < 2:
+        raise ValueError(f"labels: expected at least two different ones, got {called.tolist()}")
+    for_test, for_validation, for_params, for_fit = jax.random.split(
+        _checks.require_key("key", key), 4
+    )
+    tested = _held_out("test", for_test, test, own, np.ones(len(own), bool))
+    held = _held_out("validation", for_validation, validation, own, ~tested)
+    learned = ~tested & ~held
+    if (weights := options.pop("sample_weight", None)) is not None:
+        weights = np.asarray(_checks.require_weights("sample_weight", weights, len(own)))
+        learned &= weights > 0
+    missing = np.setdiff1d(np.arange(len(called)), own[learned])
+    if missing.size:
+        raise ValueError(
+            f"labels: expected a row to train on of every label, got none of "
+            f"{called[missing].tolist()}"
+        )
+    outputs = 1 if loss == "sigmoid" and len(called) == 2 else len(called)
+    start = init_params(for_params, (table.shape[1], *hidden, outputs))
+    mean, scale = _moments(table[learned])
+    classifier = Classifier(start, mean, scale, called, loss)
+    independent = loss == "sigmoid" and outputs > 1
+    targets = own[:, None] == np.arange(outputs) if independent else own
+    rows = ~tested
+    result = fit(
+        for_fit,
+        start,
+        classifier._standardized(table[rows]),
+        targets[rows],
+        optimizer=optimizer,
+        epochs=epochs,
+        loss=LOSSES[loss],
+        sample_weight=(learned if weights is None else weights * learned)[rows],
+        validation=held[rows] if held.any() else None,
+        **options,
+    )
+    classifier = Classifier(result.params, mean, scale, called, loss)
+    given = np.asarray(labels)
+    accuracy = classifier.accuracy(table[tested], given[tested]) if tested.any() else None
+    return FittedClassifier(classifier, accuracy, tested, result)
+
+
+def load_classifier(path: str | os.PathLike[str]) -> Classifier:
+    """Reads a classifier that `Classifier.save` wrote; it predicts the same bits.
+
+    Args:
+        path: the file to read.
+
+    Raises:
+        ValueError: if the file is damaged, or is not one that `Classifier.save` wrote.
+        TypeError: if an array in it has another dtype than it should.
+        FileNotFoundError: if the file does not exist.
+
+    >>> import jax, logistack as ls, optax, pathlib, tempfile
+    >>> fitted = ls.fit_classifier(
+    ...     jax.random.key(0), [[0.0], [1.0], [2.0], [3.0]], ["low", "low", "high", "high"],
+    ...     hidden=(), optimizer=optax.sgd(0.1), epochs=100, test=0,
+    ... )
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder, "model.npz")
+    ...     fitted.classifier.save(path)
+    ...     ls.load_classifier(path).predict([[0.5], [2.5]]).tolist()
+    ['low', 'high']
+    """
+    arrays = npz.read(path)
+    if not set(OWN) <= arrays.keys():
+        raise ValueError(
+            f"path: expected a classifier, with {', '.join(OWN)}, but {path} has {sorted(arrays)}"
+        )
+    mean, scale, labels, loss = (arrays.pop(name) for name in OWN)
+    params = npz.read_params(path, arrays)
+    features, *_, outputs = _sizes(params)
+    classes = 2 if outputs == 1 else outputs
+    good = (
+        str(loss) in LOSSES
+        and mean.shape == scale.shape == (features,)
+        and mean.dtype == scale.dtype == np.float64
+        and np.isfinite(mean).all()
+        and (scale > 0).all()
+        and labels.shape == (classes,)
+        and labels.dtype.kind in "biufU"
+    )
+    if not good:
+        raise ValueError(f"path: expected a classifier whose parts fit together, got {path}")
+    return Classifier(params, mean, scale, labels, str(loss))
+
+
+def _sizes(params: Params) -> list[int]:
+    units = [layer.weight.shape[-2] for layer in params for _ in range(depth_of(layer))]
+    return [params[0].weight.shape[-1], *units]
+
+
+def _table(inputs: Any, features: int | None = None) -> np.ndarray:
+    """The rows as an array of finite numbers, as wide as they were given."""
+    inputs = np.asarray(inputs) if isinstance(inputs, jax.Array) else inputs
+    inputs = _checks.as_array("inputs", inputs)
+    _checks.require_real("inputs", inputs.dtype)
+    if inputs.ndim != 2 or not inputs.size or features not in (None, inputs.shape[1]):
+        width = "features" if features is None else features
+        raise ValueError(f"inputs: expected shape (samples, {width}), got {inputs.shape}")
+    _checks.require_finite("inputs", inputs)
+    return inputs
+
+
+def _moments(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of each column; 1 for what is constant but for rounding."""
+    floating = jnp.issubdtype(rows.dtype, jnp.floating)
+    precision = float(np.spacing(np.ones((), rows.dtype if floating else np.float64)))
+    rows = rows.astype(np.float64)
+    # Of numbers of at most 1, so that no sum and no square overflows.
+    largest = np.abs(rows).max(axis=0)
+    largest[largest == 0] = 1
+    rows /= largest
+    mean, scale = rows.mean(axis=0), rows.std(axis=0)
+    constant = scale <= 4 * precision * np.abs(mean)
+    return mean * largest, np.where(constant, 1, scale * largest)
+
+
+def _held_out(
+    name: str, key: Any, which: Any, own: np.ndarray, among: np.ndarray
+) -> Bool[np.ndarray, " n"]:
+    """The rows that are meant by a share of those `among` which they are, or by themselves."""
+    if np.ndim(which) == 0:
+        rows = np.zeros(len(own), bool)
+        if _checks.require_share(name, which) is not None:
+            rows[among] = selection.hold_out(key, own[among], which)
+        return rows
+    rows = np.asarray(which)
+    if rows.dtype != bool or rows.shape != own.shape:
+        raise ValueError(
+            f"{name}: expected a share, or booleans of shape {own.shape}, got {rows.dtype} of "
+            f"shape {rows.shape}"
+        )
+    if (rows & ~among).any():
+        raise ValueError(f"{name}: expected rows that are not in test, got some that are")
+    return rows
