@@ -59,6 +59,10 @@ CONTRACT = {
         "validation", "coordinates", "augment", "compute_dtype", "remat", "callbacks",
         "checkpoint_path", "save_every",
     ],
+    "fit_population": [
+        "keys", "params", "inputs", "targets", "optimizer", "epochs", "batch_size",
+        "sample_weight", "validation", "order", "loss", "hyperparams", "patience", "dropout",
+    ],
     "checkpoint.save": ["path", "state", "notes", "keep"],
     "checkpoint.restore": ["path", "like", "version"],
     "checkpoint.resume": ["path", "like"],

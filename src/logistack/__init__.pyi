@@ -47,6 +47,7 @@ from .training import StreamError as StreamError
 from .training import TrainState as TrainState
 from .training import diagnose as diagnose
 from .training import fit as fit
+from .training import fit_population as fit_population
 from .training import fit_stream as fit_stream
 from .training import fit_with_callbacks as fit_with_callbacks
 from .training import init_state as init_state

@@ -4,6 +4,7 @@ from logistack.training.diagnosis import diagnose
 from logistack.training.driver import Interrupted, fit_with_callbacks
 from logistack.training.fit import fit
 from logistack.training.measures import BatchSums, History
+from logistack.training.population import fit_population
 from logistack.training.run import FitResult, epoch_order, step_key
 from logistack.training.source import StreamError
 from logistack.training.state import Best, TrainState
@@ -21,6 +22,7 @@ __all__ = [
     "diagnose",
     "epoch_order",
     "fit",
+    "fit_population",
     "fit_stream",
     "fit_with_callbacks",
     "init_state",

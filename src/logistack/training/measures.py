@@ -126,10 +126,13 @@ def measure(
     loss: Loss,
     *,
     masks: Masks | None = None,
+    without: Float[Array, " n"] | None = None,
     **options: Any,
 ) -> tuple[Float[Array, " n"], Float[Array, "n out"], list[Array]]:
     """Every sample's loss and logits in float32 or wider, and what is observed.
 
+    With weights in `without`, samples of weight 0 are left out where the inputs cannot be replaced
+    as by `counted`: they have logits 0, which depend on nothing, and the target of one that counts.
     `options` are those of `propagate`.
     """
 
@@ -140,6 +143,9 @@ def measure(
     # Half-precision sums over a data set would lose whole samples.
     wide = _checks.float32_or_wider(logits.dtype)
     logits = logits.astype(wide)
+    if without is not None:
+        logits = jnp.where(without[:, None] > 0, logits, 0.0)
+        targets = targets[counted(without)]
     try:
         each = jax.vmap(loss)(logits, targets)
     except IndexError as error:

@@ -32,6 +32,7 @@ Optimizer: TypeAlias = optax.GradientTransformation | Callable[..., optax.Gradie
 
 jax.tree_util.register_static(Static)  # a pytree without leaves
 
+Read: TypeAlias = Callable[[str, Any, Params | None], Any]
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -146,14 +147,12 @@ def _read_hyperparams(name: str, value: Any, params: Params | None) -> dict[str,
         return None
     if not isinstance(value, Mapping):
         raise TypeError(f"{name}: expected numbers by name, got {value!r}")
-    assert params is not None  # only runs have these
     return {
-        key: _read_hyperparam(f"{name}[{key!r}]", number, params[0].weight.dtype)
-        for key, number in value.items()
+        key: _read_hyperparam(f"{name}[{key!r}]", number, params) for key, number in value.items()
     }
 
 
-def _read_hyperparam(label: str, value: Any, dtype: Any) -> Any:
+def _read_hyperparam(label: str, value: Any, params: Params | None) -> Any:
     if isinstance(value, bool):
         raise TypeError(f"{label}: expected a number, got {value}: bind flags by functools.partial")
     if isinstance(value, int):
@@ -164,17 +163,23 @@ def _read_hyperparam(label: str, value: Any, dtype: Any) -> Any:
         return float(value)  # and not NumPy's, which has a dtype of its own
     array = _checks.require_numeric(label, value)
     _checks.require_finite(label, array)
-    return array.astype(dtype) if jnp.issubdtype(array.dtype, jnp.floating) else array
+    assert params is not None  # only runs have these
+    floating = jnp.issubdtype(array.dtype, jnp.floating)
+    return array.astype(params[0].weight.dtype) if floating else array
 
 
-def _option(
-    public: Any, read: Callable[[str, Any, Params | None], Any], stored: Any, **metadata: Any
-) -> Any:
+def _field(public: Any, read: Read, stored: Any, **metadata: Any) -> Any:
     return dataclasses.field(default=stored, metadata={"public": public, "read": read, **metadata})
 
 
-def _word(public: Any, read: Callable[[str, Any, Params | None], Any], stored: Any) -> Any:
-    return _option(public, read, stored, static=True)
+def _option(
+    public: Any, read: Read, stored: Any, *, axes: int = 0, each: Read | None = None
+) -> Any:
+    return _field(public, read, stored, axes=axes, each=each or read)
+
+
+def _word(public: Any, read: Read, stored: Any) -> Any:
+    return _field(public, read, stored, static=True)
 
 
 # None stands for the default.
@@ -192,7 +197,8 @@ class Recipe:
     """Everything that a run is told; None where something is not asked for.
 
     `_option` and `_word` give a field the default that users see, the function that reads what
-    they give, and the default as it is read.
+    they give, and the default as it is read. An option consists of numbers, each of so many axes,
+    of which the members of a population may have their own.
 
     Attributes:
         optimizer: an Optax gradient transformation, or a function of the hyperparameters.
@@ -203,8 +209,8 @@ class Recipe:
     batch_size: int | None = dataclasses.field(default=None, metadata={"static": True})
     loss: Static[Loss] = _word(losses.sigmoid_cross_entropy, _read_loss, _SIGMOID)
     reduction: str = _word("sum", _read_reduction, "sum")
-    class_weight: Any = _option(None, _read_class_weight, None)
-    dropout: tuple[Any, ...] = _option(0.0, _read_rates, (None, None))
+    class_weight: Any = _option(None, _read_class_weight, None, axes=1)
+    dropout: tuple[Any, ...] = _option(0.0, _read_rates, (None, None), each=_read_share)
     label_smoothing: Any = _option(0.0, _read_share, None)
     ema_decay: Any = _option(0.0, _read_share, None)
     coordinates: str = _word("plain", _read_coordinates, "plain")
@@ -214,7 +220,9 @@ class Recipe:
     patience: Any = _option(None, _read_patience, None)
     min_delta: Any = _option(0.0, _read_min_delta, 0.0)
     eval_params: Static[EvalParams] | None = _word(None, _read_eval_params, None)
-    hyperparams: dict[str, Any] | None = _option(None, _read_hyperparams, None)
+    hyperparams: dict[str, Any] | None = _option(
+        None, _read_hyperparams, None, each=_read_hyperparam
+    )
 
     @classmethod
     def names(cls) -> list[str]:
@@ -250,6 +258,16 @@ class Recipe:
 _READ = {
     field.name: field.metadata for field in dataclasses.fields(Recipe) if "read" in field.metadata
 }
+
+# The options that consist of numbers, and how many axes one of these has.
+MEMBERWISE: dict[str, int] = {
+    name: metadata["axes"] for name, metadata in _READ.items() if "axes" in metadata
+}
+
+
+def read_number(name: str, label: str, value: Any, params: Params) -> Any:
+    """Reads one of the numbers that an option consists of, calling it by `label` in errors."""
+    return _READ[name]["each"](label, value, params)
 
 
 def require_optimizer(optimizer: Any) -> None:

@@ -57,6 +57,18 @@ class Samples(NamedTuple):
     weights: Float[Array, " n"] | None
 
 
+class Order(NamedTuple):
+    """One order of the samples for all members of a population.
+
+    Attributes:
+        key: the JAX random key that it is drawn from.
+        epoch: the number of the first epoch to come, an int32 scalar.
+    """
+
+    key: PRNGKeyArray
+    epoch: Int[Array, ""]
+
+
 class Run(NamedTuple):
     """All that a run consists of, checked.
 
@@ -66,6 +78,8 @@ class Run(NamedTuple):
         train: the samples to learn from; None beside a stream, which brings its own.
         held: the samples to validate on, if there are any.
         recipe: what the run is told.
+        order: that of the samples, where it is not the run's own. Members then share the samples,
+            and one that does not count for a member must be finite.
     """
 
     key: PRNGKeyArray
@@ -73,6 +87,7 @@ class Run(NamedTuple):
     train: Samples | None
     held: Samples | None
     recipe: Recipe
+    order: Order | None = None
 
 
 @exported
@@ -113,12 +128,14 @@ def begin(run: Run) -> Run:
         state = first_state(state, recipe)
     else:
         state = _continued(state, recipe)
-    best = None if run.held is None else _best_so_far(state, run.held, recipe)
+    best = None if run.held is None else _best_so_far(state, run)
     return run._replace(state=state._replace(best=best))
 
 
-def _best_so_far(state: TrainState, held: Samples, recipe: Recipe) -> Best:
-    """The best parameters of the state, with their loss on these validation samples."""
+def _best_so_far(state: TrainState, run: Run) -> Best:
+    """The best parameters of the state, with their loss on the run's validation samples."""
+    recipe, held, shared = run.recipe, run.held, run.order is not None
+    assert held is not None
     own = _checksum(held, recipe)
     dtype = _checks.float32_or_wider(state.params[0].weight.dtype)
     none = np.finfo(dtype).max
@@ -127,7 +144,7 @@ def _best_so_far(state: TrainState, held: Samples, recipe: Recipe) -> Best:
         return Best(state.params, jnp.asarray(none, dtype), state.epoch, own)
 
     def anew() -> Array:
-        loss, _ = validate(best.params, held, recipe)
+        loss, _ = validate(best.params, held, recipe, shared=shared)
         loss = reduce(loss, weight_of(held, dtype), recipe.reduction).astype(best.loss.dtype)
         return jnp.where(best.loss < none, loss, best.loss)
 
@@ -189,15 +206,16 @@ def advance(
     outputs = run.state.params[-1].weight.shape[-2]
     weights = weigh(samples.weights, samples.targets, recipe, run.state.params)
     samples = samples._replace(weights=weights)
-    if recipe.batch_size == samples.inputs.shape[0]:
+    if recipe.batch_size == samples.inputs.shape[0] and run.order is None:
         samples = those_that_count(samples)
     run = run._replace(train=samples)
     whole = whole_of(samples, run.held, recipe, outputs)
 
     epoch: Callable[..., Any] = _epoch
+    first = run.state, jnp.ones((), bool), jnp.zeros((), jnp.int32), run
     captured: list[Array] = []
     if recipe.traced:  # what a derivative is taken with respect to must be an argument
-        epoch, captured = jax.closure_convert(epoch, run.state, jnp.ones((), bool), run)
+        epoch, captured = jax.closure_convert(epoch, *first)
     epoch = _passing_on_what_was_kept(epoch)
     per_member = functools.partial(_as_own_as, _of_member(run))
 
@@ -207,7 +225,7 @@ def advance(
         state, going = carry
         runs = going & (place < limit)
         state, ends, seen = jax.lax.cond(
-            anyone(runs), whole_epoch, rest, state, runs, run, *captured
+            anyone(runs), whole_epoch, rest, state, runs, place, run, *captured
         )
         return (state, ends.going), (runs, seen)
 
@@ -218,10 +236,10 @@ def advance(
         seen = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), unseen)
         return per_member((state, Ends(runs, runs), seen))
 
-    *_, unseen = jax.eval_shape(epoch, run.state, jnp.ones((), bool), run, *captured)
+    *_, unseen = jax.eval_shape(epoch, *first, *captured)
     # XLA takes a loop of one turn apart and rounds otherwise in what it makes of it: n epochs at
     # once and one at a time would differ. A second turn, which runs nothing, keeps it a loop.
-    places = jnp.arange(max(2, epochs))
+    places = jnp.arange(max(2, epochs), dtype=jnp.int32)
     start = per_member((run.state, goes_on(run.state, recipe)))
     (state, _), (ran, each) = jax.lax.scan(one, start, places)
 
@@ -282,17 +300,21 @@ def _anyone_of_members(
     return anyone(flags.any(0) if in_batched[0] else flags), False
 
 
-def _epoch(before: TrainState, runs: Bool[Array, ""], run: Run) -> tuple[TrainState, Ends, Seen]:
-    """One epoch of a member that runs; the others stay as they are."""
-    recipe, samples = run.recipe, run.train
+def _epoch(
+    before: TrainState, runs: Bool[Array, ""], place: Int[Array, ""], run: Run
+) -> tuple[TrainState, Ends, Seen]:
+    """One epoch of a member that runs, the `place`-th of this call; the others stay as they are."""
+    recipe, samples, shared = run.recipe, run.train, run.order is not None
     assert samples is not None
     assert recipe.batch_size is not None
     if recipe.batch_size == samples.inputs.shape[0]:
         own_key = step_key(run.key, before.epoch, 0)
-        after, sums = take_step(recipe, before, *samples, key=own_key, examined=True)
+        after, sums = take_step(recipe, before, *samples, key=own_key, examined=True, shared=shared)
     else:
-        order = epoch_order(run.key, before.epoch, samples.inputs.shape[0])
-        batches = _batches(order, samples.weights, recipe.batch_size)
+        key, epoch = (run.key, before.epoch) if run.order is None else run.order
+        epoch = epoch if run.order is None else epoch + place
+        order = epoch_order(key, epoch, samples.inputs.shape[0])
+        batches = _batches(order, samples.weights, recipe.batch_size, shared=shared)
 
         def step_on(
             state: TrainState, batch: tuple[Array, Array, Array | None], *, examined: bool = False
@@ -301,8 +323,9 @@ def _epoch(before: TrainState, runs: Bool[Array, ""], run: Run) -> tuple[TrainSt
             own_key = step_key(run.key, state.epoch, place)
             inputs, targets = samples.inputs[index], samples.targets[index]
             return take_step(
-                recipe, state, inputs, targets, weights, key=own_key, examined=examined
-            )
+                recipe, state, inputs, targets, weights, key=own_key, examined=examined,
+                shared=shared,
+            )  # fmt: skip
 
         # One batch an epoch tells its health; on all of them it would cost a quarter of a small
         # step, and a branch in each of them still a tenth.
@@ -363,7 +386,7 @@ def close_epoch(
     seen = Seen.of(sums)
     if run.held is not None:
         params = result_params(after, recipe)
-        loss, correct = validate(params, run.held, recipe)
+        loss, correct = validate(params, run.held, recipe, shared=run.order is not None)
         seen = seen._replace(validation_loss=loss, validation_correct=correct)
         value = reduce(loss, weight_of(run.held, loss.dtype), recipe.reduction)
         after = after._replace(best=_better(after, params, value, recipe))
@@ -380,7 +403,7 @@ def those_that_count(samples: Samples) -> Samples:
 
 
 def validate(
-    params: Params, held: Samples, recipe: Recipe
+    params: Params, held: Samples, recipe: Recipe, *, shared: bool = False
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """Σ wᵢ Cᵢ over the validation samples, and Σ wᵢ over those that are right, block by block.
 
@@ -398,9 +421,14 @@ def validate(
             fresh = (first + jnp.arange(size) >= start).astype(jnp.float32)
             weights = fresh if block.weights is None else block.weights * fresh
             block = block._replace(weights=weights)
-        inputs, targets, weights = those_that_count(block)
+        inputs, targets, weights = block if shared else those_that_count(block)
         each, logits, _ = measure(
-            params, inputs, targets, recipe.loss, product=product_in(recipe.compute_dtype)
+            params,
+            inputs,
+            targets,
+            recipe.loss,
+            without=weights if shared else None,
+            product=product_in(recipe.compute_dtype),
         )
         correct = metrics.predicted_class(logits) == metrics.target_class(targets)
         return total(each, weights), total(correct.astype(each.dtype), weights)
@@ -500,7 +528,11 @@ def epoch_order(key: PRNGKeyArray, epoch: int | Int[Array, ""], samples: int) ->
 
 
 def _batches(
-    order: Int[Array, " n"], sample_weight: Float[Array, " n"] | None, batch_size: int
+    order: Int[Array, " n"],
+    sample_weight: Float[Array, " n"] | None,
+    batch_size: int,
+    *,
+    shared: bool,
 ) -> tuple[Int[Array, " steps"], Int[Array, "steps batch"], Float[Array, "steps batch"] | None]:
     """The place of each step, its samples, and their weights: None if all are 1.
 
@@ -513,7 +545,7 @@ def _batches(
     weights = None
     if sample_weight is not None:
         weights = jnp.pad(sample_weight[order], padding).reshape(shape)
-        order = counted(sample_weight)[order]
+        order = order if shared else counted(sample_weight)[order]
     elif padding[1]:
         weights = jnp.pad(jnp.ones(samples), padding).reshape(shape)
     return jnp.arange(steps), jnp.pad(order, padding).reshape(shape), weights

@@ -169,6 +169,7 @@ def take_step(
     *,
     key: Any,
     examined: bool | Array,
+    shared: bool = False,
 ) -> tuple[TrainState, BatchSums]:
     """One step of a run; nothing is checked here.
 
@@ -178,10 +179,11 @@ def take_step(
         inputs: the batch, in the dtype of the parameters.
         targets: rows, or integer classes.
         weights: those of the samples times those of their classes; a sample of weight 0 must
-            have a finite loss, as `counted` sees to.
+            have a finite loss, as `counted` sees to, unless the samples are `shared`.
         key: of this step alone; None where nothing is random.
         examined: whether to measure the gradient and the saturated units; one that is traced
             costs a branch.
+        shared: whether other members, for whom other samples count, share the inputs.
     """
     params = state.params
     samples, outputs = inputs.shape[0], params[-1].weight.shape[-2]
@@ -204,6 +206,7 @@ def take_step(
             product=product_in(recipe.compute_dtype),
             observe=observe,
             remat=recipe.remat,
+            without=weights if shared else None,
         )
         correct = metrics.predicted_class(logits) == metrics.target_class(targets)
         seen = no_sums(params)._replace(

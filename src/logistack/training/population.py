@@ -1,0 +1,404 @@
+"""Populations: many networks trained at once, each as `fit` would train it alone.
+
+A population is a `Run` of which some leaves have a leading axis of members: the keys and states
+always, a number of the recipe or a row of weights where each member has its own. `vmap` takes it
+through the two functions that every run goes through, `begin` and `advance`.
+"""
+
+import contextlib
+import dataclasses
+import functools
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeAlias, TypeVar, Unpack
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Bool, Int, PRNGKeyArray, Real
+
+from logistack import _checks
+from logistack.layers import SCANNED, Layer, Params, join_runs, require_params, split_like
+from logistack.training.fit import Validation, prepare
+from logistack.training.measures import counted
+from logistack.training.recipe import (
+    MEMBERWISE,
+    Optimizer,
+    Options,
+    Recipe,
+    read_number,
+    spells_out,
+)
+from logistack.training.run import FitResult, Order, Run, Samples, advance, begin, goes_on
+from logistack.training.state import TrainState
+
+# Which leaves of a run have an axis of members: 0 for those that do, else None.
+Axes: TypeAlias = tuple[int | None, ...]
+T = TypeVar("T")
+
+
+@spells_out(Options)
+def fit_population(  # noqa: D417 (they come in two parts)
+    keys: PRNGKeyArray,
+    params: Params | TrainState,
+    inputs: Real[ArrayLike, "n in"],
+    targets: Real[ArrayLike, "n out"] | Int[ArrayLike, " n"],
+    *,
+    optimizer: Optimizer,
+    epochs: int,
+    batch_size: int | None = None,
+    sample_weight: Real[ArrayLike, "*members n"] | None = None,
+    validation: Validation | Real[ArrayLike, "members n"] | None = None,
+    order: str = "own",
+    **options: Unpack[Options],
+) -> FitResult:
+    """Trains the members of a population at once, each as `fit` would train it alone.
+
+    One pure function of its arrays and one compiled program, over one copy of the samples. A
+    member that stops, early or because its loss is no longer finite, stays as it is while the
+    others go on; a `RuntimeWarning` names those of the latter kind.
+
+    Any number that `fit` takes may be one for all members or an array with a value for each, by
+    its first axis: `hyperparams`, `dropout` (and each rate in a sequence of them),
+    `label_smoothing`, `ema_decay`, `class_weight`, `patience` and `min_delta`. So may a row of
+    weights, of which folds, bootstraps and learning curves consist.
+
+    Main arguments:
+        keys: a JAX random key for each member, `(members,)`, as from `jax.random.split`.
+        params: the parameters to start from, with a leading axis of members everywhere, as
+            `jax.vmap(init_params, (0, None))(keys, sizes)` gives them; or a `TrainState` so, to
+            continue from.
+        inputs: samples, `(n, in)`, the same for all.
+        targets: rows `(n, out)`, or integer classes `(n,)`.
+        optimizer: any Optax gradient transformation; with `hyperparams`, a function of them that
+            returns one, such as `optax.sgd`.
+        epochs: how many times to go through the samples, 0 or more.
+        batch_size: samples a step; all of them, unshuffled, if None.
+        sample_weight: how much each sample counts, `(n,)`, or for each member, `(members, n)`.
+        validation: as `fit` takes it, weights being `(n,)` or `(members, n)`.
+        order: `"own"`: every member takes the samples in the order that its key gives it, as in
+            `fit`. `"shared"`: all take them in that of the first key, so that the products of the
+            first layer are one for all.
+
+    Other Arguments:
+        options: the other options of `fit`, which describes them.
+
+    Returns:
+        A `FitResult` with a leading axis of members everywhere.
+
+    Raises:
+        ValueError: if the number of keys, of parameters and of the values for each member differ,
+            if there is no member, and whatever `fit` raises, naming the member.
+        TypeError: if `keys` are no JAX random keys, and whatever `fit` raises.
+
+    >>> import jax, jax.numpy as jnp, optax
+    >>> from logistack import init_params
+    >>> x, y = jnp.array([[0.0, 0], [0, 1], [1, 0], [1, 1]]), jnp.array([[0.0], [1], [1], [0]])
+    >>> keys = jax.random.split(jax.random.key(0), 100)
+    >>> start = jax.vmap(lambda key: init_params(key, (2, 8, 1)))(keys)
+    >>> result = fit_population(
+    ...     keys, start, x, y, optimizer=optax.adam, epochs=300,
+    ...     hyperparams={"learning_rate": jnp.repeat(jnp.array([0.001, 0.05]), 50)},
+    ... )
+    >>> print(result.history.accuracy[:, -1].reshape(2, 50).mean(axis=1) > 0.9)
+    [False  True]
+    """
+    epochs = _checks.require_count("epochs", epochs, low=0)
+    run = prepare_members(
+        "fit_population",
+        keys,
+        params,
+        (inputs, targets),
+        optimizer=optimizer,
+        batch_size=batch_size,
+        sample_weight=sample_weight,
+        validation=validation,
+        order=order,
+        options=options,
+    )
+    alive = run.recipe.traced
+    run = (begin_members if alive else compiled_begin_members)(run, axes_of(run))
+    go_on: Any = advance_members if alive else compiled_advance_members
+    mark = not jax.config.values["jax_debug_nans"]
+    result, _ = go_on(run, epochs, axes_of(run), epochs=epochs, mark=mark)
+    warn_of_members(run, result, epochs)
+    return as_given_to_members(params, result)
+
+
+def prepare_members(
+    face: str,
+    keys: Any,
+    params: Any,
+    samples: tuple[Any, Any],
+    *,
+    optimizer: Any,
+    batch_size: Any,
+    sample_weight: Any,
+    validation: Any,
+    order: Any,
+    options: Mapping[str, Any],
+) -> Run:
+    """Checks what the user gave, and makes a `Run` of members of it: `prepare` for the first."""
+    if order not in ("own", "shared"):
+        raise ValueError(f"order: expected 'own' or 'shared', got {order!r}")
+    keys = _require_keys(keys)
+    members = len(keys)
+    given = _require_members(params, members)
+    one = jax.tree.map(lambda leaf: leaf[0], given)
+    network = require_params(one.params if isinstance(one, TrainState) else one)
+    own = _Own(members, network)
+    stand_ins = {name: own.stand_in(name, value) for name, value in options.items()}
+    weights, sample_weight = own.rows("sample_weight", sample_weight)
+    if isinstance(validation, tuple | list):
+        held_weights, *more = own.rows("validation weights", *validation[2:3] or (None,))
+        validation = (*validation[:2], *more) if len(validation) == 3 else validation
+    else:
+        held_weights, validation = own.rows("validation weights", validation)
+    run = prepare(
+        face,
+        keys[0],
+        one,
+        samples,
+        optimizer=optimizer,
+        batch_size=batch_size,
+        sample_weight=sample_weight,
+        validation=validation,
+        options=stand_ins,
+    )
+    assert run.train is not None
+    state: Any = given
+    if isinstance(given, TrainState):
+        state = given._replace(epoch=jnp.asarray(given.epoch, jnp.int32))
+    elif len(run.state) != len(given):
+        state = jax.vmap(lambda params: (*join_runs(params[:-1], SCANNED), params[-1]))(given)
+    train = run.train if weights is None else run.train._replace(weights=weights)
+    run = run._replace(key=keys, state=state, train=train, recipe=own.recipe(run.recipe))
+    if held_weights is not None and run.held is not None:
+        run = run._replace(held=run.held._replace(weights=held_weights))
+    if order == "own":
+        return run
+    epoch = jnp.max(state.epoch) if isinstance(state, TrainState) else jnp.zeros((), jnp.int32)
+    return run._replace(order=Order(keys[0], epoch), train=_counted_by_any(train))
+
+
+def _require_keys(keys: Any) -> PRNGKeyArray:
+    """One JAX random key for each member, of the new kind or the old."""
+    if not isinstance(keys, jax.Array) or not keys.ndim:
+        raise TypeError(f"keys: expected JAX random keys, as from jax.random.split, got {keys!r}")
+    if not len(keys):
+        raise ValueError("keys: expected a key for each member, at least one, got none")
+    _checks.require_key("keys", keys[0])
+    return keys
+
+
+def _require_members(params: Any, members: int) -> Any:
+    """Parameters or a state, with a leading axis of so many members everywhere, in JAX's arrays."""
+    if not isinstance(params, TrainState | tuple | list) or isinstance(params, Layer):
+        raise TypeError(
+            "params: expected a tuple of Layer with a leading axis of members, or a TrainState "
+            f"so, got {type(params).__name__}"
+        )
+    leaves = jax.tree.leaves(params)
+    lengths = {np.shape(leaf)[0] if np.ndim(leaf) else None for leaf in leaves}
+    if lengths != {members}:
+        raise ValueError(
+            f"params: expected a leading axis of {members} members everywhere, as many as keys, "
+            f"got {' and '.join(sorted(map(str, lengths)))}"
+        )
+    return jax.tree.map(jnp.asarray, params if isinstance(params, TrainState) else tuple(params))
+
+
+class _Own:
+    """What the members of a population have each for itself, among what the user gave.
+
+    Attributes:
+        values: by the name of an option and the place of a number in it, an array whose first
+            axis is that of the members.
+    """
+
+    def __init__(self, members: int, network: Params) -> None:
+        self.members, self.network = members, network
+        self.values: dict[tuple[str, Any], Array] = {}
+
+    def stand_in(self, name: str, value: Any) -> Any:
+        """The option with the number of one member in place of all, for what reads it of one."""
+        if name == "hyperparams" and isinstance(value, Mapping):
+            dtype = self.network[0].weight.dtype
+            return {
+                key: self._one(name, key, number, f"{name}[{key!r}]", dtype=dtype)
+                for key, number in value.items()
+            }
+        if name == "dropout":
+            rates = value if isinstance(value, tuple | list) else (0.0, value)
+            return tuple(self._one(name, place, rate, name) for place, rate in enumerate(rates))
+        return self._one(name, None, value, name) if name in MEMBERWISE else value
+
+    def _one(self, name: str, place: Any, value: Any, label: str, *, dtype: Any = None) -> Any:
+        axes = MEMBERWISE[name]
+        if value is None or isinstance(value, str) or np.ndim(value) <= axes:
+            return value
+        array = _checks.require_numeric(label, value)
+        if array.ndim != axes + 1 or len(array) != self.members:
+            raise ValueError(
+                f"{label}: expected one for all members, or {self.members} along the first axis, "
+                f"got shape {array.shape}"
+            )
+        if dtype is not None and jnp.issubdtype(array.dtype, jnp.floating):
+            array = array.astype(dtype)
+        self.values[name, place] = array
+        if _checks.is_traced(array):
+            return array[0]
+        host = np.asarray(array)
+        rows, firsts = np.unique(host, axis=0, return_index=True)
+        for row, first in zip(rows, firsts, strict=True):
+            with naming_member(int(first)):
+                read_number(name, label, row if axes else row.item(), self.network)
+        # The largest: of a share that is 0 for all nothing need be computed, and only then.
+        return array[int(host.argmax())] if not axes else array[0]
+
+    def rows(self, name: str, weights: Any) -> tuple[Array | None, Any]:
+        """A row of weights for each member, if there are such, and what stands for them."""
+        if weights is None or np.ndim(weights) < 2:
+            return None, weights
+        weights = _checks.require_numeric(name, weights)
+        if weights.ndim != 2 or len(weights) != self.members:
+            raise ValueError(
+                f"{name}: expected shape (n,), or a row for each of {self.members} members, got "
+                f"{weights.shape}"
+            )
+        if not _checks.is_traced(weights):
+            host = np.asarray(weights, np.float64)
+            wrong = ~np.isfinite(host).all(axis=1) | (host < 0).any(axis=1) | ~host.any(axis=1)
+            for member in np.flatnonzero(wrong)[:1]:
+                with naming_member(int(member)):
+                    _checks.require_weights(name, weights[member], weights.shape[1])
+        return weights.astype(_checks.float32_or_wider(weights.dtype)), weights[0]
+
+    def recipe(self, one: Recipe) -> Recipe:
+        """The recipe of one member with the values of all."""
+        recipe = one
+        for (name, place), own in self.values.items():
+            now: Any = getattr(recipe, name)
+            values: Any = own
+            if isinstance(now, dict):
+                values = {**now, place: values}
+            elif isinstance(now, tuple):
+                values = tuple(
+                    values if at == place and rate is not None else rate
+                    for at, rate in enumerate(now)
+                )
+            elif now is None:  # a share of 0
+                continue
+            recipe = dataclasses.replace(recipe, **{name: values})
+        return recipe
+
+
+@contextlib.contextmanager
+def naming_member(member: int) -> Iterator[None]:
+    """Names the member in what is raised about its own value."""
+    try:
+        yield
+    except (ValueError, TypeError) as error:
+        raise type(error)(f"{error} (member {member})") from error
+
+
+def _counted_by_any(samples: Samples) -> Samples:
+    """Puts samples that count in the places of those that count for no member."""
+    if samples.weights is None:
+        return samples
+    weights = samples.weights
+    place = counted(weights.max(axis=0) if weights.ndim == 2 else weights)
+    return samples._replace(inputs=samples.inputs[place], targets=samples.targets[place])
+
+
+def axes_of(run: Run) -> Axes:
+    """Which leaves of a run of members have their axis."""
+
+    def of_weights(samples: Samples | None) -> Any:
+        if samples is None:
+            return None
+        weights = samples.weights
+        return Samples(False, False, None if weights is None else weights.ndim == 2)  # type: ignore[arg-type]
+
+    numbers = {
+        name: jax.tree.map(lambda leaf, axes=axes: np.ndim(leaf) > axes, getattr(run.recipe, name))
+        for name, axes in MEMBERWISE.items()
+    }
+    marks = Run(
+        key=True,  # type: ignore[arg-type]
+        state=jax.tree.map(lambda _: True, run.state),
+        train=of_weights(run.train),
+        held=of_weights(run.held),
+        recipe=dataclasses.replace(run.recipe, **numbers),
+        order=jax.tree.map(lambda _: False, run.order),
+    )
+    return tuple(0 if mark else None for mark in jax.tree.leaves(marks))
+
+
+def _over_members(function: Callable[[Run], T], run: Run, axes: Axes) -> T:
+    leaves, tree = jax.tree.flatten(run)
+
+    def of_member(*leaves: Any) -> T:
+        return function(jax.tree.unflatten(tree, leaves))
+
+    return jax.vmap(of_member, in_axes=axes)(*leaves)
+
+
+def begin_members(run: Run, axes: Axes) -> Run:
+    """`begin` of every member."""
+    return run._replace(state=_over_members(lambda run: begin(run).state, run, axes))
+
+
+def advance_members(
+    run: Run, limit: Any, axes: Axes, *, epochs: int, mark: bool = False
+) -> tuple[FitResult, Bool[Array, "members epochs"]]:
+    """`advance` of every member."""
+    go_on = functools.partial(advance, limit=limit, epochs=epochs, mark=mark)
+    return _over_members(go_on, run, axes)
+
+
+compiled_begin_members = jax.jit(begin_members, static_argnames="axes")
+compiled_advance_members = jax.jit(advance_members, static_argnames=("axes", "epochs", "mark"))
+
+
+def warn_of_members(run: Run, result: FitResult, epochs: int) -> None:
+    """Warns, outside of a trace, of members whose loss or parameters were not finite."""
+    if _checks.is_traced((run, result.state, result.history.loss)):
+        return
+    start, last = np.asarray(run.state.epoch), np.asarray(result.state.epoch)
+    now = run._replace(state=result.state)
+    patient = np.asarray(
+        _over_members(lambda run: goes_on(run.state, run.recipe), now, axes_of(now))
+    )
+    ended = np.flatnonzero((last - start < epochs) & patient)
+    if ended.size:
+        first = ended[0]
+        more = f", and {len(ended) - 1:,} more" if len(ended) > 1 else ""
+        warnings.warn(
+            f"the loss or the parameters of {len(ended):,} of {len(last):,} members stopped being "
+            f"finite: of member {first} in epoch {last[first] + 1}{more}. Their parameters are "
+            "those of the epoch before. Try smaller learning rates, optax.clip_by_global_norm "
+            "before the optimizer, or reduction='mean' if the rates were meant for the mean.",
+            RuntimeWarning,
+            stacklevel=_checks.level_of_user(),
+        )
+    if run.held is None:
+        return
+    losses: Any = np.asarray(result.history.validation_loss)
+    never = np.flatnonzero((last > start) & ~np.isfinite(losses).any(axis=1))
+    if never.size:
+        warnings.warn(
+            f"the validation loss of {len(never):,} of {len(last):,} members, member {never[0]} "
+            "the first, was not finite after any epoch: their parameters are those before. Look "
+            "for values that are not finite, or very large, among the validation samples.",
+            RuntimeWarning,
+            stacklevel=_checks.level_of_user(),
+        )
+
+
+def as_given_to_members(params: Params | TrainState, result: FitResult) -> FitResult:
+    """The result with the members' parameters in as many layers and stacks as were given."""
+    if isinstance(params, TrainState) or len(result.params) == len(params):
+        return result
+    apart = jax.vmap(split_like)(result.params, jax.tree.map(jnp.asarray, tuple(params)))
+    return result._replace(params=apart)

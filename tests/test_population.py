@@ -1,0 +1,224 @@
+"""A population: every member is what `fit` makes of it alone.
+
+Members agree with `fit` within 2e-6 of the largest number of an array in float32, after 10 epochs:
+XLA multiplies many matrices at once in another order than one. `==` holds between calls of one
+program: chunks of epochs, and members whose keys alone differ from those of another call.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import logistack as ls
+
+KEY = jax.random.key(0)
+MEMBERS = 3
+KEYS = jax.random.split(KEY, MEMBERS)
+X = jax.random.normal(jax.random.key(1), (24, 4))
+CLASSES = jax.random.randint(jax.random.key(2), (24,), 0, 3)
+START = jax.vmap(lambda key: ls.init_params(key, (4, 6, 3)))(KEYS)
+FOLDS = ls.selection.folds(KEY, CLASSES, MEMBERS)
+RATES = jnp.array([0.003, 0.01, 0.03])
+
+
+def population(keys=KEYS, params=START, x=X, y=CLASSES, **options):
+    options = {
+        "optimizer": optax.sgd(0.02), "epochs": 10, "batch_size": 8,
+        "loss": ls.losses.softmax_cross_entropy, **options,
+    }  # fmt: skip
+    return ls.fit_population(keys, params, x, y, **options)
+
+
+def member(tree, index):
+    return jax.tree.map(lambda leaf: leaf[index], tree)
+
+
+def of_member(value, index):
+    """An option of `fit_population` as `fit` takes it for one member."""
+    if isinstance(value, dict):
+        return {name: of_member(number, index) for name, number in value.items()}
+    if type(value) is tuple:
+        return tuple(of_member(number, index) for number in value)
+    return value[index] if isinstance(value, jax.Array) and len(value) == MEMBERS else value
+
+
+def alone(index, keys=KEYS, params=START, x=X, y=CLASSES, **options):
+    options = {
+        "optimizer": optax.sgd(0.02), "epochs": 10, "batch_size": 8,
+        "loss": ls.losses.softmax_cross_entropy, **options,
+    }  # fmt: skip
+    options = {name: of_member(value, index) for name, value in options.items()}
+    return ls.fit(keys[index], member(params, index), x, y, **options)
+
+
+def assert_near(ours, theirs, rtol=2e-6):
+    # An average with β = 0 is the parameters themselves, of which `fit` alone keeps none.
+    parts = [
+        jax.tree.leaves((result.params, result.history, result.state._replace(average=None)))
+        for result in (ours, theirs)
+    ]
+    for one, other in zip(*parts, strict=True):
+        if jnp.issubdtype(one.dtype, jnp.floating):
+            scale = float(jnp.max(jnp.abs(jnp.nan_to_num(other)), initial=0.0))
+            np.testing.assert_allclose(one, other, rtol=rtol, atol=rtol * scale)
+        else:
+            np.testing.assert_array_equal(one, other)
+
+
+ONE_OR_EACH = {
+    "optimizer": st.sampled_from([optax.sgd, optax.nadam, optax.adamw]),
+    "hyperparams": st.sampled_from([{"learning_rate": 0.01}, {"learning_rate": RATES}]),
+    "batch_size": st.sampled_from([None, 8, 10]),
+    "loss": st.sampled_from([ls.losses.softmax_cross_entropy, ls.losses.sigmoid_cross_entropy]),
+    "reduction": st.sampled_from(["sum", "mean"]),
+    "coordinates": st.sampled_from(["plain", "centred"]),
+    "sample_weight": st.sampled_from([None, 1.0 - FOLDS, jnp.arange(24.0) % 4]),
+    "validation": st.sampled_from([FOLDS, FOLDS[0], (X[:9], jnp.eye(3)[CLASSES[:9]])]),
+    "patience": st.sampled_from([None, 2, jnp.array([1, 2, 20])]),
+    "min_delta": st.sampled_from([0.0, jnp.array([0.0, 0.1, 0.5])]),
+    "class_weight": st.sampled_from([None, "balanced", 100 * jnp.outer(RATES, RATES)]),
+    "label_smoothing": st.sampled_from([0.0, jnp.array([0.0, 0.1, 0.3])]),
+    "ema_decay": st.sampled_from([0.0, jnp.array([0.5, 0.0, 0.9])]),
+    "dropout": st.sampled_from(
+        [0.0, jnp.array([0.0, 0.2, 0.5]), (0.1, jnp.array([0.3, 0.0, 0.5]))]
+    ),
+}
+
+
+class TestMembers:
+    @given(st.fixed_dictionaries(ONE_OR_EACH))
+    @settings(max_examples=5)
+    def test_each_is_what_fit_makes_of_it(self, options):
+        y = jnp.eye(3)[CLASSES]
+        together = population(y=y, **options)
+        for index in range(MEMBERS):
+            assert_near(member(together, index), alone(index, y=y, **options))
+
+    @given(st.fixed_dictionaries(ONE_OR_EACH | {"dropout": st.just(0.0)}))
+    @settings(max_examples=3)
+    def test_in_a_shared_order_each_is_what_fit_with_the_first_key_makes_of_it(self, options):
+        y = jnp.eye(3)[CLASSES]
+        together = population(y=y, order="shared", **options)
+        keys = jnp.stack([KEYS[0]] * MEMBERS)
+        for index in range(MEMBERS):
+            assert_near(member(together, index), alone(index, keys=keys, y=y, **options))
+
+    @pytest.mark.parametrize("order", ["own", "shared"])
+    def test_those_that_are_masked_have_nothing_of_what_they_leave_out(self, order):
+        # A target of −1 has an infinite loss here, and only the second member looks at it.
+        def loss(z, target):
+            return jnp.sum((z - jnp.log(1 + target)) ** 2)
+
+        y = jnp.eye(3)[CLASSES].at[5].set(-1.0)
+        weights = jnp.ones((MEMBERS, 24)).at[jnp.array([0, 2]), 5].set(0.0)
+        with pytest.warns(RuntimeWarning, match="of 1 of 3 members .* member 1 in epoch 1"):
+            result = population(
+                y=y, loss=loss, sample_weight=weights, validation=weights, order=order,
+                optimizer=optax.sgd(0.001),
+            )  # fmt: skip
+        np.testing.assert_array_equal(result.state.epoch, [10, 0, 10])
+        assert np.isfinite(result.history.validation_loss[jnp.array([0, 2])]).all()
+        jax.tree.map(np.testing.assert_array_equal, member(result.params, 1), member(START, 1))
+
+    def test_deep_runs_of_equal_layers_come_back_as_they_were_given(self):
+        start = jax.vmap(lambda key: ls.init_params(key, (4, *[5] * 17, 3)))(KEYS)
+        result = population(params=start, epochs=2, coordinates="centred")
+        assert jax.tree.structure(result.params) == jax.tree.structure(start)
+        for index in range(MEMBERS):
+            one = alone(index, params=start, epochs=2, coordinates="centred")
+            assert_near(member(result, index), one, rtol=1e-5)
+
+    def test_a_key_of_the_old_kind_is_a_key(self):
+        keys = jax.random.split(jax.random.PRNGKey(0), MEMBERS)
+        result = population(keys=keys, epochs=2, dropout=0.5)
+        assert_near(member(result, 1), alone(1, keys=keys, epochs=2, dropout=0.5))
+
+
+class TestRuns:
+    @pytest.mark.parametrize("order", ["own", "shared"])
+    def test_epochs_at_once_and_in_parts_are_the_same_bits(self, order):
+        options = {
+            "optimizer": optax.adam, "hyperparams": {"learning_rate": RATES}, "order": order,
+            "validation": FOLDS, "sample_weight": ~FOLDS, "dropout": 0.3, "ema_decay": 0.9,
+        }  # fmt: skip
+        whole = population(epochs=4, **options)
+        part = population(epochs=3, **options)
+        part = population(params=part.state, epochs=1, **options)
+        jax.tree.map(np.testing.assert_array_equal, part.state, whole.state)
+        jax.tree.map(np.testing.assert_array_equal, part.params, whole.params)
+
+    def test_is_one_program_whatever_the_numbers(self):
+        def run(rates):
+            return population(
+                optimizer=optax.sgd, hyperparams={"learning_rate": rates}, epochs=2,
+                label_smoothing=rates,
+            )  # fmt: skip
+
+        run(RATES)
+        with jax.log_compiles(False):
+            before = ls.training.population.compiled_advance_members._cache_size()
+            run(RATES * 2)
+            assert ls.training.population.compiled_advance_members._cache_size() == before
+
+    def test_composes_with_jit_grad_and_vmap(self):
+        def loss(rates):
+            result = population(optimizer=optax.sgd, hyperparams={"learning_rate": rates}, epochs=3)
+            return result.history.loss[:, -1].sum()
+
+        gradient = jax.jit(jax.grad(loss))(RATES)
+        for index in range(MEMBERS):
+            step = jnp.zeros(MEMBERS).at[index].set(1e-3)
+            slope = (loss(RATES + step) - loss(RATES - step)) / 2e-3
+            np.testing.assert_allclose(gradient[index], slope, rtol=0.02)
+        both = jax.vmap(loss)(jnp.stack([RATES, 2 * RATES]))
+        np.testing.assert_allclose(both[1], loss(2 * RATES), rtol=1e-5)
+
+    def test_members_that_stopped_cost_no_epochs(self):
+        result = population(
+            epochs=100_000, validation=FOLDS, patience=1, optimizer=optax.sgd(0.0), batch_size=None
+        )
+        np.testing.assert_array_equal(result.state.epoch, 2)
+
+
+class TestErrors:
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            ({"keys": KEY}, "^keys: expected JAX random keys"),
+            ({"keys": KEYS[:0]}, "^keys: expected a key for each member, at least one"),
+            ({"keys": KEYS[:2]}, "^params: expected a leading axis of 2 members everywhere"),
+            ({"params": member(START, 0)}, "^params: expected a leading axis of 3 members"),
+            ({"params": START[0]}, "^params: expected a tuple of Layer"),
+            ({"order": "mine"}, "^order: expected 'own' or 'shared', got 'mine'"),
+            (
+                {"label_smoothing": jnp.zeros(2)},
+                r"^label_smoothing: expected one .* got shape \(2,",
+            ),
+            ({"label_smoothing": jnp.array([0, 0.5, 1])}, r"^label_smoothing: .*1.0 \(member 2\)"),
+            ({"patience": jnp.array([1, 0, 1]), "validation": FOLDS}, r"^patience: .*\(member 1\)"),
+            ({"dropout": jnp.array([0, 0.5, -1])}, r"^dropout: .*-1.0 \(member 2\)"),
+            ({"class_weight": jnp.ones((3, 2))}, r"^class_weight: .*shape \(3,\).*\(member 0\)"),
+            ({"sample_weight": jnp.ones((2, 24))}, r"^sample_weight: .* each of 3 members"),
+            ({"sample_weight": jnp.ones((3, 23))}, r"^sample_weight: expected shape \(24,\)"),
+            ({"sample_weight": jnp.ones((3, 24)).at[1].set(0)}, r"^sample_weight.*\(member 1\)"),
+            ({"validation": -FOLDS.astype(int)}, r"^validation weights.*\(member 0\)"),
+            (
+                {"optimizer": optax.sgd, "hyperparams": {"learning_rate": RATES[:2]}},
+                r"^hyperparams\['learning_rate'\]: expected one for all members, or 3",
+            ),
+            (
+                {"optimizer": optax.sgd, "hyperparams": {"learning_rate": RATES.at[2].set(np.inf)}},
+                r"^hyperparams\['learning_rate'\]: expected finite .*\(member 2\)",
+            ),
+            ({"patience": 3}, "^patience: expected validation samples"),
+            ({"droput": 0.5}, r"^fit_population\(\) got an unexpected keyword argument 'droput'"),
+            ({"y": CLASSES + 1}, "^targets: expected integer classes from 0 to 2"),
+        ],
+    )
+    def test_the_argument_and_the_member_are_named(self, change, message):
+        with pytest.raises((ValueError, TypeError), match=message):
+            population(**change)
