@@ -184,7 +184,103 @@ class TestRuns:
         np.testing.assert_array_equal(result.state.epoch, 2)
 
 
+SIZES = [(4, 8, 3), (4, 3), (4, 9, 3), (4, 5, 6, 3), (4, 6, 5, 3), (4, 3, 3), (4, *[5] * 17, 3)]
+NETWORKS = [
+    ls.init_params(key, own) for key, own in zip(jax.random.split(KEY, 7), SIZES, strict=True)
+]
+SEVEN = jax.random.split(jax.random.key(5), 7)
+
+
+class TestSizes:
+    @pytest.mark.parametrize(
+        ("optimizer", "options"),
+        [
+            (optax.chain(optax.clip_by_global_norm(0.5), optax.adamw(0.01)), {"ema_decay": 0.9}),
+            (
+                optax.chain(optax.clip_by_global_norm(0.5), optax.sgd(0.05, momentum=0.9)),
+                {"coordinates": "centred", "validation": (X, CLASSES), "patience": 3},
+            ),
+            (optax.contrib.muon(0.01), {"dropout": 0.0}),  # which sees how large a layer is
+        ],
+        ids=["adamw", "centred", "muon"],
+    )
+    def test_each_network_is_what_fit_makes_of_it(self, optimizer, options):
+        options = {"dropout": (0.1, 0.3), **options, "optimizer": optimizer}
+        count = 6 if "centred" not in options.get("coordinates", "") else 7
+        result = population(SEVEN[:count], NETWORKS[:count], **options)
+        layers = result.history.saturated.shape[2]
+        assert isinstance(result.params, list)
+        for index, network in enumerate(NETWORKS[:count]):
+            one = ls.fit(
+                SEVEN[index], network, X, CLASSES, epochs=10, batch_size=8,
+                loss=ls.losses.softmax_cross_entropy, **options,
+            )  # fmt: skip
+            own = member(result.history, index)
+            there = np.arange(layers) < len(SIZES[index]) - 1
+            assert np.isnan(own.saturated[:, ~there]).all()
+            own = own._replace(
+                saturated=own.saturated[:, there], gradient_norm=own.gradient_norm[:, there]
+            )
+            mine = ls.FitResult(result.params[index], result.state[index], own)
+            assert jax.tree.structure(mine.state) == jax.tree.structure(one.state)
+            assert mine.epoch == one.epoch == result.epoch[index]
+            # Muon amplifies what rounding leaves, and so does depth.
+            assert_near(mine, one, rtol=2e-4 if len(SIZES[index]) > 5 else 2e-5)
+
+    def test_epochs_at_once_and_in_parts_are_the_same_bits(self):
+        options = {"optimizer": optax.adam(0.01), "dropout": 0.2, "order": "shared"}
+        whole = population(SEVEN[:6], NETWORKS[:6], epochs=4, **options)
+        part = population(SEVEN[:6], NETWORKS[:6], epochs=2, **options)
+        part = population(SEVEN[:6], part.state, epochs=2, **options)
+        jax.tree.map(np.testing.assert_array_equal, part.state, whole.state)
+
+    def test_rows_and_numbers_go_to_their_members(self):
+        weights = jax.random.bernoulli(KEY, 0.7, (6, 24))
+        rates = jnp.linspace(0.001, 0.03, 6)
+        result = population(
+            SEVEN[:6], NETWORKS[:6], optimizer=optax.sgd, hyperparams={"learning_rate": rates},
+            sample_weight=weights, validation=~weights,
+        )  # fmt: skip
+        for index, network in enumerate(NETWORKS[:6]):
+            one = ls.fit(
+                SEVEN[index], network, X, CLASSES, epochs=10, batch_size=8,
+                loss=ls.losses.softmax_cross_entropy, optimizer=optax.sgd(rates[index]),
+                sample_weight=weights[index], validation=~weights[index],
+            )  # fmt: skip
+            np.testing.assert_allclose(result.params[index][0].weight, one.params[0].weight, 1e-4)
+            np.testing.assert_allclose(
+                result.history.validation_loss[index], one.history.validation_loss, 1e-5
+            )
+
+    @given(st.lists(st.tuples(st.just(7), *[st.integers(1, 40)] * 2, st.just(3)), min_size=1))
+    def test_groups_hold_every_network_once_and_waste_little(self, sizes):
+        groups = ls.training.group_sizes(sizes)
+        assert sorted(m for group in groups for m in group.members) == list(range(len(sizes)))
+        for group in groups:
+            own = [np.dot(sizes[m][1:], sizes[m][:-1]) for m in group.members]
+            work = len(own) * np.dot(group.sizes[1:], group.sizes[:-1])
+            assert all(np.less_equal(sizes[m], group.sizes).all() for m in group.members)
+            assert group.waste == pytest.approx(work / sum(own))
+            assert group.waste <= 1.3
+
+
 class TestErrors:
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            ({4: ls.init_params(KEY, (5, 3))}, r"^params\[4\]: expected 4 inputs, 3 outputs and"),
+            ({2: (NETWORKS[2][0], NETWORKS[0][1])}, r"^params\[2\]\[1\]: expected a weight for 9"),
+            ({1: ls.init_state(NETWORKS[1], optax.sgd(0.1))}, r"^params\[1\]: expected what the"),
+            ({6: 3}, r"^params\[6\]: expected a tuple of Layer"),
+        ],
+    )
+    def test_the_network_is_named(self, change, message):
+        networks = [change.get(place, network) for place, network in enumerate(NETWORKS)]
+        with pytest.raises((ValueError, TypeError), match=message):
+            population(SEVEN, networks)
+        with pytest.raises(ValueError, match=r"^params: expected 6 networks, as many as keys"):
+            population(SEVEN[:6], NETWORKS)
+
     @pytest.mark.parametrize(
         ("change", "message"),
         [

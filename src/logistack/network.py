@@ -196,6 +196,7 @@ def propagate(
     *,
     masks: Masks | None = None,
     rest: float = 0.0,
+    units: Masks | None = None,
     product: Product = jnp.matmul,
     observe: Callable[[Array], Array] | None = None,
     remat: bool = False,
@@ -208,6 +209,8 @@ def propagate(
         masks: factors for the inputs, then for the activations of each entry of
             `hidden_layers(params)`: `(width,)`, or `(depth, width)` for a stack, or None for 1.
         rest: the value of an activation whose factor is 0.
+        units: 1 for the units of each entry of `hidden_layers(params)` that are there, and 0 for
+            those that only fill its arrays, whose activation is then 0.
         product: W a, the product of a layer's weight and the activations before it.
         observe: a function of a layer's activations before their mask; None if nothing is.
         remat: whether the backward pass recomputes a stack's activations from about √depth of
@@ -219,21 +222,24 @@ def propagate(
     """
     hidden, last = hidden_layers(params)
     masks = masks or (None,) * (len(hidden) + 1)
+    units = units or (None,) * len(hidden)
     observed: list[Array] = []
 
-    def apply(a: Array, both: tuple[Layer, Array | None]) -> tuple[Array, Array | None]:
-        layer, mask = both
+    def apply(a: Array, own: tuple[Layer, Array | None, Array | None]) -> tuple[Array, Any]:
+        layer, mask, present = own
         a = jax.nn.sigmoid(affine(layer, a, product))
-        return _masked(a, mask, rest), None if observe is None else observe(a)
+        seen = None if observe is None else observe(a)
+        a = _masked(a, mask, rest)
+        return a if present is None else a * present, seen
 
     a = _masked(x, masks[0], 0.0)
-    for layer, mask in zip(hidden, masks[1:], strict=True):
-        if not is_stack(layer):
-            a, seen = apply(a, (layer, mask))
+    for each in zip(hidden, masks[1:], units, strict=True):
+        if not is_stack(each[0]):
+            a, seen = apply(a, each)
         elif remat:
-            a, seen = _scan_in_segments(apply, a, (layer, mask), depth_of(layer))
+            a, seen = _scan_in_segments(apply, a, each, depth_of(each[0]))
         else:
-            a, seen = jax.lax.scan(apply, a, (layer, mask))
+            a, seen = jax.lax.scan(apply, a, each)
         if seen is not None:
             observed.append(seen)
     return affine(last, a, product), observed

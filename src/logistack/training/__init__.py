@@ -6,6 +6,7 @@ from logistack.training.fit import fit
 from logistack.training.measures import BatchSums, History
 from logistack.training.population import fit_population
 from logistack.training.run import FitResult, epoch_order, step_key
+from logistack.training.sizes import SizeGroup, group_sizes
 from logistack.training.source import StreamError
 from logistack.training.state import Best, TrainState
 from logistack.training.step import init_state, make_step, summed_loss
@@ -17,6 +18,7 @@ __all__ = [
     "FitResult",
     "History",
     "Interrupted",
+    "SizeGroup",
     "StreamError",
     "TrainState",
     "diagnose",
@@ -25,6 +27,7 @@ __all__ = [
     "fit_population",
     "fit_stream",
     "fit_with_callbacks",
+    "group_sizes",
     "init_state",
     "make_step",
     "step_key",

@@ -1,5 +1,6 @@
 """Dropout: which inputs and activations a step leaves out."""
 
+import math
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
@@ -17,7 +18,13 @@ Share: TypeAlias = float | Float[Array, ""] | None
 Rates: TypeAlias = Share | Sequence[Share]
 
 
-def draw_masks(key: PRNGKeyArray, params: Params, rates: tuple[Any, ...], samples: int) -> Masks:
+def draw_masks(
+    key: PRNGKeyArray,
+    params: Params,
+    rates: tuple[Any, ...],
+    samples: int,
+    units: Masks | None = None,
+) -> Masks:
     """Draws what a batch's inputs and activations are multiplied by: 0, or 1 / (1 − rate).
 
     Args:
@@ -26,6 +33,8 @@ def draw_masks(key: PRNGKeyArray, params: Params, rates: tuple[Any, ...], sample
         rates: one for the inputs, and one for all hidden layers or for each; None where nothing is
             dropped.
         samples: how many samples the batch has.
+        units: which units are there, as `propagate` takes them: these get the masks that they get
+            in a network of nothing else.
 
     Returns:
         Masks as `propagate` takes them, each with a leading sample axis.
@@ -48,10 +57,22 @@ def draw_masks(key: PRNGKeyArray, params: Params, rates: tuple[Any, ...], sample
         # The share that is kept, in the steps that 16 random bits make.
         kept = jnp.maximum(1, 65536 - jnp.round(rate * 65536.0).astype(jnp.int32))
         draws = _random_bits(jax.random.fold_in(key, place), (samples, *shape))
+        if units is not None and place > 0:
+            draws = _closed_up(draws, units[place - 1])
         scale = 65536 / kept.astype(_checks.float32_or_wider(dtype))
         mask = jnp.where(draws.astype(jnp.int32) < kept, scale, jnp.zeros_like(scale))
         masks.append(mask.astype(dtype))
     return tuple(masks)
+
+
+def _closed_up(draws: Array, present: Array | None) -> Array:
+    """The draws as they fall, one after another, to those units alone that are there."""
+    if present is None:
+        return draws
+    width = jnp.sum(present[(0,) * (present.ndim - 1)] > 0)
+    rows = jnp.arange(math.prod(draws.shape[:-1])).reshape(draws.shape[:-1])
+    place = rows[..., None] * width + jax.lax.broadcasted_iota(int, draws.shape, draws.ndim - 1)
+    return draws.reshape(-1)[jnp.minimum(place, draws.size - 1)]
 
 
 def _random_bits(key: PRNGKeyArray, shape: tuple[int, ...]) -> UInt16[Array, "..."]:

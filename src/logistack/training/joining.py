@@ -1,8 +1,9 @@
-"""Whether an optimizer trains a stack of layers as it would train them one by one.
+"""Whether an optimizer trains arrays put together as it would train them one by one.
 
 Most do: they treat every number by itself, or the whole network at once. Some look at the axes of
 an array, as Muon, LAMB, factored second moments and masks by number of axes do, or draw noise for
-each array. A run of equal layers may become a stack only before the former.
+each array. A run of equal layers may become a stack, and a network may be filled up with units that
+are not there, only before the former.
 """
 
 import functools
@@ -20,6 +21,7 @@ from jaxtyping import Array
 from logistack._static import Static
 from logistack.layers import SCANNED, Layer, Params, depth_of, join_runs, unstack
 from logistack.training.recipe import Recipe
+from logistack.training.sizes import Sizes, present, resized, units_of
 
 # So many layers stand for a run of any length where two ways to train it are compared.
 FEW = 3
@@ -35,13 +37,67 @@ def joined_for(recipe: Recipe, params: Params) -> Params:
     joined = (*join_runs(hidden, SCANNED), last)
     if len(joined) == len(params) or recipe.traced:
         return params
-    numbers = None
-    if recipe.hyperparams is not None:
-        numbers = tuple((name, _kind(value)) for name, value in sorted(recipe.hyperparams.items()))
+    numbers = _kinds(recipe)
     shapes = tuple((layer.weight.shape, depth_of(layer)) for layer in joined)
     dtype = params[0].weight.dtype.name
     alike = _indifferent(recipe.optimizer, recipe.coordinates, numbers, shapes, dtype)
     return joined if alike else params
+
+
+def trains_filled_up(recipe: Recipe, least: Sizes, widest: Sizes) -> bool:
+    """Whether the optimizer trains networks as they are when absent units fill them up.
+
+    That is tried from the least sizes to the widest, between which a threshold would lie, and on
+    layers that are taller or wider when they are filled up, or no longer so.
+    """
+    if recipe.traced:
+        return False
+    kind = recipe.optimizer, recipe.coordinates, _kinds(recipe)
+    return all(_trains_filled_up(*kind, *pair) for pair in (*TALL_AND_WIDE, (least, widest)))
+
+
+TALL_AND_WIDE = (
+    ((3, 2, 5, 4), (3, 7, 6, 4)),
+    ((3, 6, 2, 4), (3, 7, 7, 4)),
+    ((3, 2, 2, 4), (3, 2, 7, 4)),
+)
+
+
+@functools.lru_cache(maxsize=256)
+def _trains_filled_up(
+    optimizer: Static[Any], coordinates: str, numbers: Any, sizes: Sizes, widest: Sizes
+) -> bool:
+    """Compares two updates of a network by itself with those of its numbers among zeros."""
+    random = np.random.default_rng(0)
+
+    def draw(shape: tuple[int, ...]) -> Any:
+        return jnp.asarray(random.normal(size=shape), jnp.float32)
+
+    def network(of: Any, sizes: Sizes) -> Params:
+        pairs = itertools.pairwise(sizes)
+        return tuple(Layer(of((units, before)), of((units,))) for before, units in pairs)
+
+    try:
+        with jax.ensure_compile_time_eval():
+            recipe = Recipe(
+                optimizer=optimizer, hyperparams=_stand_ins(numbers), coordinates=coordinates
+            )
+            own = [network(draw, sizes) for _ in range(3)]
+            large = network(jnp.zeros, widest)
+            there = present(large, units_of(sizes, widest))
+            filled = _updates(recipe.build(there), *(resized(each, large) for each in own))
+            single = _updates(recipe.build(), *own)
+            back = [resized(each, own[0]) for each in filled]
+            return all(map(_near, *map(jax.tree.leaves, (back, single))))
+    except Exception:  # an optimizer of one structure or of certain shapes
+        return False
+
+
+def _kinds(recipe: Recipe) -> Any:
+    """The hyperparameters so far as they tell programs apart."""
+    if recipe.hyperparams is None:
+        return None
+    return tuple((name, _kind(value)) for name, value in sorted(recipe.hyperparams.items()))
 
 
 @functools.lru_cache(maxsize=256)

@@ -10,7 +10,7 @@ import dataclasses
 import functools
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeAlias, TypeVar, Unpack
+from typing import Any, NamedTuple, TypeAlias, TypeVar, Unpack
 
 import jax
 import jax.numpy as jnp
@@ -18,18 +18,38 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Int, PRNGKeyArray, Real
 
 from logistack import _checks
-from logistack.layers import SCANNED, Layer, Params, join_runs, require_params, split_like
+from logistack.layers import (
+    SCANNED,
+    Layer,
+    Params,
+    join_runs,
+    require_params,
+    split_like,
+    unstack,
+)
 from logistack.training.fit import Validation, prepare
-from logistack.training.measures import counted
+from logistack.training.joining import joined_for, trains_filled_up
+from logistack.training.measures import History, counted
 from logistack.training.recipe import (
     MEMBERWISE,
     Optimizer,
     Options,
     Recipe,
     read_number,
+    read_option,
     spells_out,
 )
 from logistack.training.run import FitResult, Order, Run, Samples, advance, begin, goes_on
+from logistack.training.sizes import (
+    SizeGroup,
+    Sizes,
+    group_sizes,
+    resized,
+    shapes_like,
+    shapes_of,
+    sizes_of,
+    units_of,
+)
 from logistack.training.state import TrainState
 
 # Which leaves of a run have an axis of members: 0 for those that do, else None.
@@ -40,7 +60,7 @@ T = TypeVar("T")
 @spells_out(Options)
 def fit_population(  # noqa: D417 (they come in two parts)
     keys: PRNGKeyArray,
-    params: Params | TrainState,
+    params: Params | TrainState | list[Params] | list[TrainState],
     inputs: Real[ArrayLike, "n in"],
     targets: Real[ArrayLike, "n out"] | Int[ArrayLike, " n"],
     *,
@@ -104,7 +124,7 @@ def fit_population(  # noqa: D417 (they come in two parts)
     [False  True]
     """
     epochs = _checks.require_count("epochs", epochs, low=0)
-    run = prepare_members(
+    population = prepare_members(
         "fit_population",
         keys,
         params,
@@ -116,13 +136,33 @@ def fit_population(  # noqa: D417 (they come in two parts)
         order=order,
         options=options,
     )
-    alive = run.recipe.traced
-    run = (begin_members if alive else compiled_begin_members)(run, axes_of(run))
+    runs = tuple(group.run for group in population)
+    axes = tuple(map(axes_of, runs))
+    alive = runs[0].recipe.traced
+    runs = (begin_members if alive else compiled_begin_members)(runs, axes)
+    axes = tuple(map(axes_of, runs))
     go_on: Any = advance_members if alive else compiled_advance_members
     mark = not jax.config.values["jax_debug_nans"]
-    result, _ = go_on(run, epochs, axes_of(run), epochs=epochs, mark=mark)
-    warn_of_members(run, result, epochs)
-    return as_given_to_members(params, result)
+    results = [result for result, _ in go_on(runs, epochs, axes, epochs=epochs, mark=mark)]
+    population = [group._replace(run=run) for group, run in zip(population, runs, strict=True)]
+    warn_of_members(population, results, epochs)
+    return as_given_to_members(params, population, results)
+
+
+class Group(NamedTuple):
+    """Members of a population in arrays of one size.
+
+    Attributes:
+        run: their run, with a leading axis of members.
+        places: which members of the population they are.
+        sizes: those of each of them, where they may differ.
+        recipe: that of one member.
+    """
+
+    run: Run
+    places: Int[np.ndarray, " members"]
+    sizes: list[Sizes] | None
+    recipe: Recipe
 
 
 def prepare_members(
@@ -137,16 +177,15 @@ def prepare_members(
     validation: Any,
     order: Any,
     options: Mapping[str, Any],
-) -> Run:
-    """Checks what the user gave, and makes a `Run` of members of it: `prepare` for the first."""
+) -> list[Group]:
+    """Checks what the user gave, and makes runs of it: `prepare` for one member of each group."""
     if order not in ("own", "shared"):
         raise ValueError(f"order: expected 'own' or 'shared', got {order!r}")
     keys = _require_keys(keys)
     members = len(keys)
-    given = _require_members(params, members)
-    one = jax.tree.map(lambda leaf: leaf[0], given)
-    network = require_params(one.params if isinstance(one, TrainState) else one)
-    own = _Own(members, network)
+    networks = _require_networks(params, members)
+    one = networks[0] if isinstance(networks, list) else member_of(networks, 0)
+    own = _Own(members, one.params if isinstance(one, TrainState) else one)
     stand_ins = {name: own.stand_in(name, value) for name, value in options.items()}
     weights, sample_weight = own.rows("sample_weight", sample_weight)
     if isinstance(validation, tuple | list):
@@ -165,20 +204,86 @@ def prepare_members(
         validation=validation,
         options=stand_ins,
     )
-    assert run.train is not None
-    state: Any = given
-    if isinstance(given, TrainState):
-        state = given._replace(epoch=jnp.asarray(given.epoch, jnp.int32))
-    elif len(run.state) != len(given):
-        state = jax.vmap(lambda params: (*join_runs(params[:-1], SCANNED), params[-1]))(given)
-    train = run.train if weights is None else run.train._replace(weights=weights)
-    run = run._replace(key=keys, state=state, train=train, recipe=own.recipe(run.recipe))
-    if held_weights is not None and run.held is not None:
-        run = run._replace(held=run.held._replace(weights=held_weights))
-    if order == "own":
-        return run
-    epoch = jnp.max(state.epoch) if isinstance(state, TrainState) else jnp.zeros((), jnp.int32)
-    return run._replace(order=Order(keys[0], epoch), train=_counted_by_any(train))
+    train, held = run.train, run.held
+    assert train is not None
+    if weights is not None:
+        train = train._replace(weights=weights)
+    if held_weights is not None and held is not None:
+        held = held._replace(weights=held_weights)
+    if order == "shared":
+        train = _counted_by_any(train)
+        run = run._replace(order=Order(keys[0], _last_epoch(networks)))
+
+    def group(places: np.ndarray, given: Any, units: Any, sizes: Any) -> Group:
+        def rows(samples: Samples | None) -> Samples | None:
+            if samples is None or samples.weights is None or samples.weights.ndim == 1:
+                return samples
+            return samples._replace(weights=samples.weights[places])
+
+        network = member_of(given, 0)
+        if isinstance(given, TrainState):
+            state: Any = given._replace(epoch=jnp.asarray(given.epoch, jnp.int32))
+            network = network.params
+        else:
+            state = given
+            if len(joined_for(run.recipe, network)) != len(network):
+                state = jax.vmap(lambda own: (*join_runs(own[:-1], SCANNED), own[-1]))(given)
+        if "dropout" in stand_ins:  # which may have a rate for each layer
+            read_option("dropout", stand_ins["dropout"], network)
+        of_members = run._replace(
+            key=keys[places], state=state, train=rows(train), held=rows(held), units=units,
+            recipe=own.recipe(run.recipe, places),
+        )  # fmt: skip
+        return Group(of_members, places, sizes, run.recipe)
+
+    if not isinstance(networks, list):
+        return [group(np.arange(members), networks, None, None)]
+    every = [sizes_of(each.params if isinstance(each, TrainState) else each) for each in networks]
+    groups = []
+    for together in group_sizes(every):
+        for places, widest in _trained_together(run.recipe, together, every):
+            sizes = [every[place] for place in places]
+            units = None
+            if set(sizes) != {widest}:
+                there = zip(*(units_of(size, widest) for size in sizes), strict=True)
+                units = tuple(jnp.asarray(np.stack(each)) for each in there)
+            given = _filled_up([networks[place] for place in places], run.recipe, widest)
+            groups.append(group(places, given, units, sizes))
+    return groups
+
+
+def _trained_together(
+    recipe: Recipe, together: SizeGroup, every: list[Sizes]
+) -> Iterator[tuple[np.ndarray, Sizes]]:
+    """The members of a group, or those of each size where the optimizer sees how large they are."""
+    by_size: dict[Sizes, list[int]] = {}
+    for place in together.members:
+        by_size.setdefault(every[place], []).append(place)
+    least = tuple(map(min, zip(*by_size, strict=True)))
+    if len(by_size) == 1 or trains_filled_up(recipe, least, together.sizes):
+        yield np.array(together.members), together.sizes
+        return
+    for size, places in by_size.items():
+        yield np.array(places), size
+
+
+def _filled_up(networks: list[Any], recipe: Recipe, widest: Sizes) -> Any:
+    """Networks, or states of theirs, in arrays of one size with a leading axis."""
+    if not isinstance(networks[0], TrainState):
+        networks = [unstack(network) for network in networks]
+    shapes = _shapes(networks[0], recipe, widest)
+    parts = networks if _checks.is_traced(networks) else jax.device_get(networks)
+    stack = jnp.stack if _checks.is_traced(networks) else np.stack
+    every = [resized(part, shapes) for part in parts]
+    return jax.tree.map(lambda *leaves: jnp.asarray(stack(leaves)), *every)
+
+
+def _shapes(like: Any, recipe: Recipe, sizes: Sizes) -> Any:
+    """The shapes of parameters, or of a state, of a network of other sizes."""
+    if not isinstance(like, TrainState):
+        return shapes_of(like, sizes)
+    params = shapes_of(like.params, sizes)
+    return shapes_like(params, jax.eval_shape(recipe.build().init, params), like)
 
 
 def _require_keys(keys: Any) -> PRNGKeyArray:
@@ -191,12 +296,14 @@ def _require_keys(keys: Any) -> PRNGKeyArray:
     return keys
 
 
-def _require_members(params: Any, members: int) -> Any:
-    """Parameters or a state, with a leading axis of so many members everywhere, in JAX's arrays."""
+def _require_networks(params: Any, members: int) -> Any:
+    """One tree with a leading axis of so many members everywhere, or a list of networks."""
+    if isinstance(params, list) and not all(isinstance(part, Layer) for part in params):
+        return _require_list(params, members)
     if not isinstance(params, TrainState | tuple | list) or isinstance(params, Layer):
         raise TypeError(
             "params: expected a tuple of Layer with a leading axis of members, or a TrainState "
-            f"so, got {type(params).__name__}"
+            f"so, or a list of either without, got {type(params).__name__}"
         )
     leaves = jax.tree.leaves(params)
     lengths = {np.shape(leaf)[0] if np.ndim(leaf) else None for leaf in leaves}
@@ -206,6 +313,41 @@ def _require_members(params: Any, members: int) -> Any:
             f"got {' and '.join(sorted(map(str, lengths)))}"
         )
     return jax.tree.map(jnp.asarray, params if isinstance(params, TrainState) else tuple(params))
+
+
+def _require_list(params: list[Any], members: int) -> list[Any]:
+    """As many networks, or states, of the same inputs, outputs and dtype."""
+    if len(params) != members:
+        raise ValueError(f"params: expected {members} networks, as many as keys, got {len(params)}")
+    networks: list[Any] = []
+    for place, given in enumerate(params):
+        state = isinstance(given, TrainState)
+        network = require_params(given.params if state else given, name=f"params[{place}]")
+        networks.append(given._replace(params=network) if state else network)
+        first, *_ = networks
+        if isinstance(first, TrainState) != state:
+            raise TypeError(f"params[{place}]: expected what the first is, got another type")
+        ends = [
+            (own[0].weight.shape[-1], own[-1].weight.shape[-2], own[0].weight.dtype.name)
+            for own in (first.params if state else first, network)
+        ]
+        if ends[0] != ends[1]:
+            expected, got = (f"{i} inputs, {o} outputs and {dtype}" for i, o, dtype in ends)
+            raise ValueError(f"params[{place}]: expected {expected}, as the first, got {got}")
+    return networks
+
+
+def member_of(tree: Any, place: int) -> Any:
+    """One member of a tree with a leading axis of members."""
+    return jax.tree.map(lambda leaf: leaf[place], tree)
+
+
+def _last_epoch(networks: Any) -> Int[Array, ""]:
+    """How many epochs lie behind, of the member that went on longest."""
+    states = networks if isinstance(networks, list) else [networks]
+    if not isinstance(states[0], TrainState):
+        return jnp.zeros((), jnp.int32)
+    return jnp.max(jnp.stack([jnp.max(state.epoch) for state in states])).astype(jnp.int32)
 
 
 class _Own:
@@ -274,10 +416,11 @@ class _Own:
                     _checks.require_weights(name, weights[member], weights.shape[1])
         return weights.astype(_checks.float32_or_wider(weights.dtype)), weights[0]
 
-    def recipe(self, one: Recipe) -> Recipe:
-        """The recipe of one member with the values of all."""
+    def recipe(self, one: Recipe, places: np.ndarray) -> Recipe:
+        """The recipe of one member with the values of some."""
         recipe = one
-        for (name, place), own in self.values.items():
+        for (name, place), of_all in self.values.items():
+            own = of_all[places]
             now: Any = getattr(recipe, name)
             values: Any = own
             if isinstance(now, dict):
@@ -331,6 +474,7 @@ def axes_of(run: Run) -> Axes:
         held=of_weights(run.held),
         recipe=dataclasses.replace(run.recipe, **numbers),
         order=jax.tree.map(lambda _: False, run.order),
+        units=jax.tree.map(lambda _: True, run.units),
     )
     return tuple(0 if mark else None for mark in jax.tree.leaves(marks))
 
@@ -344,51 +488,61 @@ def _over_members(function: Callable[[Run], T], run: Run, axes: Axes) -> T:
     return jax.vmap(of_member, in_axes=axes)(*leaves)
 
 
-def begin_members(run: Run, axes: Axes) -> Run:
+def begin_members(runs: tuple[Run, ...], axes: tuple[Axes, ...]) -> tuple[Run, ...]:
     """`begin` of every member."""
-    return run._replace(state=_over_members(lambda run: begin(run).state, run, axes))
+    return tuple(
+        run._replace(state=_over_members(lambda run: begin(run).state, run, own))
+        for run, own in zip(runs, axes, strict=True)
+    )
 
 
 def advance_members(
-    run: Run, limit: Any, axes: Axes, *, epochs: int, mark: bool = False
-) -> tuple[FitResult, Bool[Array, "members epochs"]]:
+    runs: tuple[Run, ...],
+    limit: Any,
+    axes: tuple[Axes, ...],
+    *,
+    epochs: int,
+    mark: bool = False,
+) -> tuple[tuple[FitResult, Bool[Array, "members epochs"]], ...]:
     """`advance` of every member."""
     go_on = functools.partial(advance, limit=limit, epochs=epochs, mark=mark)
-    return _over_members(go_on, run, axes)
+    return tuple(_over_members(go_on, run, own) for run, own in zip(runs, axes, strict=True))
 
 
 compiled_begin_members = jax.jit(begin_members, static_argnames="axes")
 compiled_advance_members = jax.jit(advance_members, static_argnames=("axes", "epochs", "mark"))
 
 
-def warn_of_members(run: Run, result: FitResult, epochs: int) -> None:
+def warn_of_members(groups: list[Group], results: list[FitResult], epochs: int) -> None:
     """Warns, outside of a trace, of members whose loss or parameters were not finite."""
-    if _checks.is_traced((run, result.state, result.history.loss)):
+    if _checks.is_traced(([group.run for group in groups], results)):
         return
-    start, last = np.asarray(run.state.epoch), np.asarray(result.state.epoch)
-    now = run._replace(state=result.state)
-    patient = np.asarray(
-        _over_members(lambda run: goes_on(run.state, run.recipe), now, axes_of(now))
-    )
-    ended = np.flatnonzero((last - start < epochs) & patient)
-    if ended.size:
-        first = ended[0]
-        more = f", and {len(ended) - 1:,} more" if len(ended) > 1 else ""
+    ended: dict[int, int] = {}
+    never: list[int] = []
+    for group, result in zip(groups, results, strict=True):
+        run = group.run
+        start, last = np.asarray(run.state.epoch), np.asarray(result.state.epoch)
+        now = run._replace(state=result.state)
+        patient = _over_members(lambda run: goes_on(run.state, run.recipe), now, axes_of(now))
+        early = (last - start < epochs) & np.asarray(patient)
+        ended |= dict(zip(group.places[early].tolist(), last[early].tolist(), strict=True))
+        if run.held is not None:
+            losses: Any = np.asarray(result.history.validation_loss)
+            never += group.places[(last > start) & ~np.isfinite(losses).any(axis=1)].tolist()
+    members = sum(len(group.places) for group in groups)
+    if ended:
+        first = min(ended)
         warnings.warn(
-            f"the loss or the parameters of {len(ended):,} of {len(last):,} members stopped being "
-            f"finite: of member {first} in epoch {last[first] + 1}{more}. Their parameters are "
-            "those of the epoch before. Try smaller learning rates, optax.clip_by_global_norm "
-            "before the optimizer, or reduction='mean' if the rates were meant for the mean.",
+            f"the loss or the parameters of {len(ended):,} of {members:,} members stopped being "
+            f"finite, of member {first} in epoch {ended[first] + 1}: their parameters are those of "
+            "the epoch before. Try smaller learning rates, optax.clip_by_global_norm before the "
+            "optimizer, or reduction='mean' if the rates were meant for the mean.",
             RuntimeWarning,
             stacklevel=_checks.level_of_user(),
         )
-    if run.held is None:
-        return
-    losses: Any = np.asarray(result.history.validation_loss)
-    never = np.flatnonzero((last > start) & ~np.isfinite(losses).any(axis=1))
-    if never.size:
+    if never:
         warnings.warn(
-            f"the validation loss of {len(never):,} of {len(last):,} members, member {never[0]} "
+            f"the validation loss of {len(never):,} of {members:,} members, member {min(never)} "
             "the first, was not finite after any epoch: their parameters are those before. Look "
             "for values that are not finite, or very large, among the validation samples.",
             RuntimeWarning,
@@ -396,9 +550,50 @@ def warn_of_members(run: Run, result: FitResult, epochs: int) -> None:
         )
 
 
-def as_given_to_members(params: Params | TrainState, result: FitResult) -> FitResult:
-    """The result with the members' parameters in as many layers and stacks as were given."""
-    if isinstance(params, TrainState) or len(result.params) == len(params):
-        return result
-    apart = jax.vmap(split_like)(result.params, jax.tree.map(jnp.asarray, tuple(params)))
-    return result._replace(params=apart)
+def as_given_to_members(given: Any, groups: list[Group], results: list[FitResult]) -> FitResult:
+    """The result with the members' parameters as they were given: one tree, or a list."""
+    if groups[0].sizes is None:
+        (result,) = results
+        if isinstance(given, TrainState) or len(result.params) == len(given):
+            return result
+        apart = jax.vmap(split_like)(result.params, jax.tree.map(jnp.asarray, tuple(given)))
+        return result._replace(params=apart)
+    order = np.argsort(np.concatenate([group.places for group in groups]))
+    params, states = [], []
+    for group, result in zip(groups, results, strict=True):
+        assert group.sizes is not None
+        traced = _checks.is_traced(result)
+        own = (result.params, result.state)
+        host = own if traced else jax.device_get(own)
+        one = jax.eval_shape(lambda own: member_of(own, 0), own)
+        shapes = {
+            sizes: tuple(_shapes(part, group.recipe, sizes) for part in one)
+            for sizes in set(group.sizes)
+        }
+        for place, sizes in enumerate(group.sizes):
+            mine = resized(member_of(host, place), shapes[sizes])
+            params.append(mine[0])
+            states.append(mine[1])
+    params, states = ([parts[place] for place in order] for parts in (params, states))
+    params, states = jax.device_put((params, states))
+    listed: Any = [
+        own if isinstance(network, TrainState) else split_like(own, network)
+        for own, network in zip(params, given, strict=True)
+    ]
+    return FitResult(listed, states, _put_together([r.history for r in results], order))
+
+
+def _put_together(histories: list[History], order: np.ndarray) -> History:
+    """The history of all members; where one has fewer layers, the rest are NaN."""
+    deepest = max(history.saturated.shape[-1] for history in histories)
+
+    def of(*parts: Array) -> Array:
+        if parts[0].ndim == 3:
+            rooms = [((0, 0), (0, 0), (0, deepest - part.shape[2])) for part in parts]
+            parts = tuple(
+                jnp.pad(part, room, constant_values=jnp.nan)
+                for part, room in zip(parts, rooms, strict=True)
+            )
+        return jnp.concatenate(parts)[order]
+
+    return jax.tree.map(of, *histories)

@@ -240,8 +240,11 @@ class Recipe:
         words = (self.optimizer, self.loss, self.augment, self.eval_params)
         return True in [getattr(word, "traced", False) for word in words]
 
-    def build(self) -> optax.GradientTransformationExtraArgs:
-        """The optimizer of plain parameters, made of its hyperparameters where they are given."""
+    def build(self, present: Params | None = None) -> optax.GradientTransformationExtraArgs:
+        """The optimizer of plain parameters, made of its hyperparameters where they are given.
+
+        With `present`, it sees and changes only the numbers for which that is 1 and not 0.
+        """
         optimizer = self.optimizer.value
         if self.hyperparams is not None:
             numbers = {
@@ -251,6 +254,8 @@ class Recipe:
             optimizer = optimizer(**numbers)
         require_optimizer(optimizer)
         optimizer = _given_what_it_takes(optimizer)
+        if present is not None:
+            optimizer = _of_present(optimizer, present)
         plain = self.coordinates == "plain"
         return optimizer if plain else in_coordinates(optimizer, self.coordinates)
 
@@ -263,6 +268,11 @@ _READ = {
 MEMBERWISE: dict[str, int] = {
     name: metadata["axes"] for name, metadata in _READ.items() if "axes" in metadata
 }
+
+
+def read_option(name: str, value: Any, params: Params) -> Any:
+    """Reads one option for a network, raising ValueError or TypeError for what does not fit."""
+    return _READ[name]["read"](name, value, params)
 
 
 def read_number(name: str, label: str, value: Any, params: Params) -> Any:
@@ -301,6 +311,17 @@ def _given_what_it_takes(
                 if not refused:
                     raise
                 extra = {name: extra[name] for name in extra.keys() - set(refused)}
+
+    return optax.GradientTransformationExtraArgs(optimizer.init, update)
+
+
+def _of_present(
+    optimizer: optax.GradientTransformationExtraArgs, present: Params
+) -> optax.GradientTransformationExtraArgs:
+    def update(gradient: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
+        gradient = jax.tree.map(jnp.multiply, gradient, present)
+        update, state = optimizer.update(gradient, state, params, **extra)
+        return jax.tree.map(jnp.multiply, update, present), state
 
     return optax.GradientTransformationExtraArgs(optimizer.init, update)
 

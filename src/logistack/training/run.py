@@ -36,6 +36,7 @@ from logistack.training.measures import (
     weigh,
 )
 from logistack.training.recipe import Recipe
+from logistack.training.sizes import by_entry
 from logistack.training.state import Best, TrainState, averaged_params
 from logistack.training.step import first_state, product_in, take_step
 
@@ -80,6 +81,7 @@ class Run(NamedTuple):
         recipe: what the run is told.
         order: that of the samples, where it is not the run's own. Members then share the samples,
             and one that does not count for a member must be finite.
+        units: which units of each hidden layer are there, as 1 and 0; all of them if None.
     """
 
     key: PRNGKeyArray
@@ -88,6 +90,7 @@ class Run(NamedTuple):
     held: Samples | None
     recipe: Recipe
     order: Order | None = None
+    units: tuple[Float[Array, " width"], ...] | None = None
 
 
 @exported
@@ -111,6 +114,8 @@ class FitResult(NamedTuple):
     @property
     def epoch(self) -> Int[Array, ""]:
         """After how many epochs `params` were reached."""
+        if isinstance(self.state, list):  # of members of several sizes
+            return jnp.stack([self._replace(state=state).epoch for state in self.state])
         return self.state.epoch if self.state.best is None else self.state.best.epoch
 
 
@@ -134,7 +139,7 @@ def begin(run: Run) -> Run:
 
 def _best_so_far(state: TrainState, run: Run) -> Best:
     """The best parameters of the state, with their loss on the run's validation samples."""
-    recipe, held, shared = run.recipe, run.held, run.order is not None
+    recipe, held = run.recipe, run.held
     assert held is not None
     own = _checksum(held, recipe)
     dtype = _checks.float32_or_wider(state.params[0].weight.dtype)
@@ -144,7 +149,7 @@ def _best_so_far(state: TrainState, run: Run) -> Best:
         return Best(state.params, jnp.asarray(none, dtype), state.epoch, own)
 
     def anew() -> Array:
-        loss, _ = validate(best.params, held, recipe, shared=shared)
+        loss, _ = validate(best.params, run)
         loss = reduce(loss, weight_of(held, dtype), recipe.reduction).astype(best.loss.dtype)
         return jnp.where(best.loss < none, loss, best.loss)
 
@@ -324,7 +329,7 @@ def _epoch(
             inputs, targets = samples.inputs[index], samples.targets[index]
             return take_step(
                 recipe, state, inputs, targets, weights, key=own_key, examined=examined,
-                shared=shared,
+                shared=shared, units=run.units,
             )  # fmt: skip
 
         # One batch an epoch tells its health; on all of them it would cost a quarter of a small
@@ -386,7 +391,7 @@ def close_epoch(
     seen = Seen.of(sums)
     if run.held is not None:
         params = result_params(after, recipe)
-        loss, correct = validate(params, run.held, recipe, shared=run.order is not None)
+        loss, correct = validate(params, run)
         seen = seen._replace(validation_loss=loss, validation_correct=correct)
         value = reduce(loss, weight_of(run.held, loss.dtype), recipe.reduction)
         after = after._replace(best=_better(after, params, value, recipe))
@@ -402,14 +407,14 @@ def those_that_count(samples: Samples) -> Samples:
     return samples._replace(inputs=samples.inputs[place], targets=samples.targets[place])
 
 
-def validate(
-    params: Params, held: Samples, recipe: Recipe, *, shared: bool = False
-) -> tuple[Float[Array, ""], Float[Array, ""]]:
+def validate(params: Params, run: Run) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """Σ wᵢ Cᵢ over the validation samples, and Σ wᵢ over those that are right, block by block.
 
     The last block begins so that it ends with the last sample; what the block before has seen
     already has weight 0 in it.
     """
+    recipe, held, shared = run.recipe, run.held, run.order is not None
+    assert held is not None
     samples = held.inputs.shape[0]
     blocks = math.ceil(samples / BLOCK)
     size = math.ceil(samples / blocks)
@@ -428,6 +433,7 @@ def validate(
             targets,
             recipe.loss,
             without=weights if shared else None,
+            units=by_entry(run.units, params),
             product=product_in(recipe.compute_dtype),
         )
         correct = metrics.predicted_class(logits) == metrics.target_class(targets)

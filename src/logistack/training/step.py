@@ -1,7 +1,7 @@
 """The first state and the step, a pair as Optax has it, and the loss of a data set."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias, Unpack
 
 import jax
@@ -36,6 +36,7 @@ from logistack.training.recipe import (
     require_loss,
     spells_out,
 )
+from logistack.training.sizes import by_entry, filling, present
 from logistack.training.state import TrainState, moving_average
 
 Step: TypeAlias = Callable[..., tuple[TrainState, BatchSums]]
@@ -170,6 +171,7 @@ def take_step(
     key: Any,
     examined: bool | Array,
     shared: bool = False,
+    units: Sequence[Array] | None = None,
 ) -> tuple[TrainState, BatchSums]:
     """One step of a run; nothing is checked here.
 
@@ -184,11 +186,14 @@ def take_step(
         examined: whether to measure the gradient and the saturated units; one that is traced
             costs a branch.
         shared: whether other members, for whom other samples count, share the inputs.
+        units: which units of each hidden layer are there, as 1 and 0; all of them if None.
     """
     params = state.params
     samples, outputs = inputs.shape[0], params[-1].weight.shape[-2]
     dtype = params[0].weight.dtype
-    masks = draw_masks(key, params, recipe.dropout, samples) if recipe.drops else None
+    masks = None
+    if recipe.drops:
+        masks = draw_masks(key, params, recipe.dropout, samples, by_entry(units, params))
     if recipe.augment is not None:
         inputs = _augmented(recipe.augment, key, inputs)
     goals = smooth(targets, recipe, outputs, dtype)
@@ -207,6 +212,7 @@ def take_step(
             observe=observe,
             remat=recipe.remat,
             without=weights if shared else None,
+            units=by_entry(units, params),
         )
         correct = metrics.predicted_class(logits) == metrics.target_class(targets)
         seen = no_sums(params)._replace(
@@ -226,7 +232,8 @@ def take_step(
             examined=seen.weight,
             saturated=jnp.concatenate(
                 [total(share.astype(value.dtype), weights).reshape(-1) for share in shares]
-            ),
+            )
+            * filling(units, value.dtype),
             gradient_square=squared_norms(gradient),
         )
 
@@ -234,7 +241,7 @@ def take_step(
         seen = jax.lax.cond(examined, examine, lambda: seen)
     elif examined:
         seen = examine()
-    updates, opt_state = recipe.build().update(
+    updates, opt_state = recipe.build(present(params, units)).update(
         gradient,
         state.opt_state,
         params,
