@@ -22,6 +22,7 @@ import signal
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeAlias, TypeVar
@@ -68,6 +69,7 @@ def command(main: Callable[[list[str]], int]) -> Callable[..., int]:
         try:
             return main(sys.argv[1:] if arguments is None else list(arguments))
         except KeyboardInterrupt as stop:
+            warnings.simplefilter("ignore")  # from what was cut off in the middle
             words, status = f"{stop}" or "interrupted", 128 + getattr(stop, "signal", signal.SIGINT)
         except (RefusedError, ModuleNotFoundError) as error:
             words, status = f"{error}", 2
