@@ -348,7 +348,7 @@ def main(arguments: list[str]) -> int:
         path = config.results or keeping.KEPT / "depth.json"
         before = result = recall(path)
     else:
-        keeping.require_folder("results", path.parent)
+        keeping.require_file("results", path)
         before = recall_same(config)
         result = run(config, command=keeping.command_line("depth.py", arguments))
     if before.cells:

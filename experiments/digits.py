@@ -83,7 +83,7 @@ def require_config(config: Config) -> None:
     keeping.require_counts(config, "hidden", "epochs", "batch_size", "seeds")
     keeping.require_some(config, "hidden")
     keeping.require_numbers(config, "learning_rate")
-    keeping.require_seed(config)
+    keeping.require_counts(config, "seed", low=0, high=2**32 - config.seeds)
 
 
 def center(pixels: np.ndarray) -> np.ndarray:

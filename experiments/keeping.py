@@ -17,15 +17,18 @@ import math
 import os
 import re
 import shlex
+import shutil
 import signal
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeAlias, TypeVar
 
 import jax
+import numpy as np
 import tyro
 
 import logistack as ls
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Config = TypeVar("Config")
+Once: TypeAlias = Callable[[str, Callable[[], Any]], Any]
 
 KEPT = Path(__file__).parent / "results"
 """Where the repository keeps results: the numbers of its README."""
@@ -65,6 +69,7 @@ def command(main: Callable[[list[str]], int]) -> Callable[..., int]:
         try:
             return main(sys.argv[1:] if arguments is None else list(arguments))
         except KeyboardInterrupt as stop:
+            warnings.simplefilter("ignore")  # from what was cut off in the middle
             words, status = f"{stop}" or "interrupted", 128 + getattr(stop, "signal", signal.SIGINT)
         except (RefusedError, ModuleNotFoundError) as error:
             words, status = f"{error}", 2
@@ -96,7 +101,8 @@ def parse(config: type[Config], arguments: Sequence[str]) -> Config:
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
-            return tyro.cli(config, args=arguments)
+            parsed: Any = tyro.cli(config, args=arguments)
+        return dataclasses.replace(parsed, **_local_paths(parsed))
     except SystemExit as end:
         if not end.code:
             raise
@@ -105,6 +111,15 @@ def parse(config: type[Config], arguments: Sequence[str]) -> Config:
         blocks = itertools.groupby(lines, lambda line: bool(line.strip("─-+╰╯")))
         told = next(list(block) for is_text, block in blocks if is_text)
         raise RefusedError(f"{' '.join(told)} (--help says what there is)") from None
+
+
+def _local_paths(config: Any) -> dict[str, Path]:
+    """The paths of a configuration, with `~` taken for the home folder."""
+    paths = {name: value for name, value in vars(config).items() if isinstance(value, Path)}
+    for name, path in paths.items():
+        if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", f"{path}"):
+            raise RefusedError(f"{name}: expected a path in the local file system, got {path}")
+    return {name: path.expanduser() for name, path in paths.items()}
 
 
 def command_line(script: str, arguments: Sequence[str]) -> str:
@@ -136,12 +151,15 @@ def require_some(config: Any, *names: str) -> None:
 
 
 def require_numbers(config: Any, *names: str, zero: bool = False) -> None:
-    """Raises RefusedError for numbers that are not finite and above 0; `zero` allows 0."""
+    """Raises RefusedError for numbers that float32 has not, finite and above 0, or 0 if `zero`."""
+    low, high = (float(limit) for limit in (np.finfo(np.float32).tiny, np.finfo(np.float32).max))
     for name in names:
         value = getattr(config, name)
         for each in value if isinstance(value, tuple) else (value,):
-            if not (0 < each < math.inf or (zero and each == 0)):
+            if not (low <= each <= high or (zero and each == 0)):
                 limit = "at least 0" if zero else "above 0"
+                if 0 < each < math.inf:
+                    limit = f"from {low:.2g} to {high:.2g}"
                 raise RefusedError(f"{name}: expected finite numbers {limit}, got {value}")
 
 
@@ -166,6 +184,18 @@ def require_folder(name: str, folder: Path) -> None:
         raise RefusedError(
             f"{name}: expected a folder to write to, got {folder}: {error.strerror}"
         ) from error
+
+
+def _require_no_other(name: str, path: Path) -> None:
+    """Raises RefusedError for what is there and is no file: it may have no end, or not be ours."""
+    if path.exists() and not path.is_file():
+        raise RefusedError(f"{name}: expected a file, got {path}, which is something else")
+
+
+def require_file(name: str, path: Path) -> None:
+    """Makes the folder of a file for results; raises RefusedError if that cannot be written."""
+    _require_no_other(name, path)
+    require_folder(name, path.parent)
 
 
 def load(name: str, *, split: str | None = None, seed: int = 0) -> ls.data.Dataset:
@@ -254,8 +284,9 @@ def read_json(path: Path) -> dict[str, Any]:
     """The content of a file of results.
 
     Raises:
-        RefusedError: if the file is not a JSON object.
+        RefusedError: if it is not a file with a JSON object.
     """
+    _require_no_other("results", path)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:  # of JSON and of UTF-8
@@ -304,7 +335,13 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
-    """Writes a file, whole or not at all."""
+    """Writes a file, whole or not at all; where there is a link, the file that it names.
+
+    Raises:
+        RefusedError: if something else has its name.
+    """
+    _require_no_other("results", path)
+    path = Path(os.path.realpath(path))
     unfinished = path.with_name(f"{path.name}.unfinished")
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -341,6 +378,48 @@ class Stopwatch:
         """Notes the time, after an epoch."""
         self.seconds = self._before + time.perf_counter() - self._start
         write_whole(self._path, f"{self.seconds}")
+
+
+class Unfinished:
+    """What a run has found so far, in a folder that is there until it ends: a JSON file a part.
+
+        with Unfinished(folder) as unfinished:
+            found = unfinished.once("a part", find)
+
+    An interruption says where that is; the same again then finds only what is missing.
+
+    Attributes:
+        seconds: how long what was read had taken to find.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.seconds = 0.0
+
+    def once(self, name: str, find: Callable[[], Any]) -> Any:
+        """What `find` returns, as JSON has it; it is called if no earlier run has kept that."""
+        path = self._folder / f"{name}.json"
+        if path.exists():
+            part = read_json(path)
+            self.seconds += part["seconds"]
+            print(f"{name}: found before the interruption, in {path}", file=sys.stderr)
+        else:
+            began = time.perf_counter()
+            part = {"found": find(), "seconds": time.perf_counter() - began}
+            write_json(path, part)
+        return json.loads(json.dumps(part["found"]))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: Any) -> None:
+        if kind is None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+        elif issubclass(kind, KeyboardInterrupt) and self._folder.exists():
+            raise KeyboardInterrupt(
+                f"interrupted: the parts that were finished are in {self._folder}: run the same "
+                "again to go on"
+            )
 
 
 # --- Tables --------------------------------------------------------------------------------------

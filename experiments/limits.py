@@ -15,7 +15,8 @@ layer? And, with `--mnist`, on MNIST, and how long does a proof take?
 
 All numbers go to a small JSON beside the figures. The repository keeps one,
 `experiments/results/limits.json`, which is written only if `--results` names it; its part on MNIST
-then stays as it is until the next `--mnist`.
+then stays as it is until the next `--mnist`. A run that is interrupted goes on behind the last part
+that was finished when the same command is given again.
 """
 
 import signal
@@ -27,6 +28,8 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import dataclasses
+import functools
+import hashlib
 import itertools
 import json
 import resource
@@ -117,26 +120,37 @@ def run(config: Config, *, command: str = "run(config)") -> Result:
     digits = keeping.part_of(keeping.load("digits"), rows)
     if config.mnist:
         images = keeping.part_of(keeping.load("mnist", split="train"), rows)
-    began = time.perf_counter()
-    capacities = tuple(limits_plane.capacity(config, name) for name in config.data)
-    untangled = [limits_digits.untangle(config, k, digits) for k in config.components]
-    pair = limits_digits.two_digits(config, digits)
-    kept: dict[str, Any] = {
-        "settings": settings_of(config),
-        "origin": keeping.origin(command, time.perf_counter() - began),
-        "plane": [capacity_as_json(each) for each in capacities],
-        "digits": [row._asdict() for row in itertools.chain(*untangled)],
-        "mnist": mnist,
-    }
-    if config.mnist:
-        began = time.perf_counter()
-        against = [row._asdict() for row in limits_digits.against_the_rest(images)]
-        kept["mnist"] = {
-            "rows": against,
-            "gib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 1),
-            "origin": keeping.origin(command, time.perf_counter() - began),
+
+    def untangle(components: int) -> list[dict[str, Any]]:
+        return [row._asdict() for row in limits_digits.untangle(config, components, digits)]
+
+    settings = settings_of(config)
+    digest = hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:8]
+    with keeping.Unfinished(path.with_name(f"unfinished-{digest}")) as unfinished:
+        once, began = unfinished.once, time.perf_counter()
+        capacities = tuple(limits_plane.capacity(config, name, once) for name in config.data)
+        untangled = [
+            once(f"{k} components", functools.partial(untangle, k)) for k in config.components
+        ]
+        pair = limits_digits.two_digits(config, digits)
+        before = unfinished.seconds
+        kept: dict[str, Any] = {
+            "settings": settings,
+            "origin": keeping.origin(command, before + time.perf_counter() - began),
+            "plane": [capacity_as_json(each) for each in capacities],
+            "digits": [*itertools.chain(*untangled)],
+            "mnist": mnist,
         }
-    keeping.write_json(path, kept)
+        if config.mnist:
+            began = time.perf_counter()
+            against = [row._asdict() for row in limits_digits.against_the_rest(images, once)]
+            seconds = unfinished.seconds - before + time.perf_counter() - began
+            kept["mnist"] = {
+                "rows": against,
+                "gib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 1),
+                "origin": keeping.origin(command, seconds),
+            }
+        keeping.write_json(path, kept)
     return Result(json.loads(json.dumps(kept)), capacities, pair)
 
 
@@ -153,7 +167,7 @@ def capacity_as_json(each: Capacity) -> dict[str, Any]:
         "line": below.line,
         "tries": [attempt._asdict() for attempt in each.tries],
         "margin": network and float(network.separator.margin),
-        "network": network and [[w.tolist(), b.tolist()] for w, b in network.params],
+        "network": network and limits_plane.as_json(network.params),
     }
 
 
@@ -263,7 +277,7 @@ def main(arguments: list[str]) -> int:
         return 0
     folder, path = folder_of(config), results_of(config)
     keeping.require_folder("out", folder)
-    keeping.require_folder("results", path.parent)
+    keeping.require_file("results", path)
     result = run(config, command=keeping.command_line("limits.py", arguments))
     print(report(result.kept, now=("plane", "mnist") if config.mnist else ("plane",)))
     print()

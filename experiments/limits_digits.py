@@ -1,5 +1,6 @@
 """What a line can do for digits, before and after the layers of a network that reads them."""
 
+import functools
 import math
 import time
 from collections.abc import Iterable
@@ -10,7 +11,7 @@ import numpy as np
 import optax
 
 import logistack as ls
-from experiments.keeping import member
+from experiments.keeping import Once, member
 from experiments.limits_plane import Config, Points, train
 
 Proof: TypeAlias = ls.Separator | ls.CommonPoint
@@ -154,11 +155,11 @@ def two_digits(config: Config, digits: ls.data.Dataset) -> TwoDigits:
     )
 
 
-def against_the_rest(images: ls.data.Dataset) -> list[Against]:
+def against_the_rest(images: ls.data.Dataset, once: Once) -> list[Against]:
     """Asks whether a line separates each digit from all others."""
     inputs, labels = images.inputs, images.labels
-    rows = []
-    for digit in np.unique(labels).tolist():
+
+    def ask(digit: int) -> Against:
         began = time.perf_counter()
         proof = ls.certify(inputs, labels, positive=digit)
         certified = time.perf_counter()
@@ -172,15 +173,15 @@ def against_the_rest(images: ls.data.Dataset) -> list[Against]:
             distance = inputs @ np.array(proof.weight, float) + float(proof.bias)
             near = np.abs(distance) < float(proof.margin) * (1 + 1e-6)
             support = tuple(int((near & side).sum()) for side in (labels == digit, labels != digit))
-        rows.append(
-            Against(
-                digit=digit,
-                separable=isinstance(proof, ls.Separator),
-                support=(support[0], support[1]),
-                size=len(proof.to_json().encode()),
-                certify=round(certified - began, 2),
-                verify=round(done - certified, 2),
-                verified=verified,
-            )
+        return Against(
+            digit=digit,
+            separable=isinstance(proof, ls.Separator),
+            support=(support[0], support[1]),
+            size=len(proof.to_json().encode()),
+            certify=round(certified - began, 2),
+            verify=round(done - certified, 2),
+            verified=verified,
         )
-    return rows
+
+    digits = np.unique(labels).tolist()
+    return [Against(*once(f"mnist {digit}", functools.partial(ask, digit))) for digit in digits]

@@ -13,7 +13,7 @@ import optax
 from jax.typing import ArrayLike
 
 import logistack as ls
-from experiments.keeping import member
+from experiments.keeping import Once, member
 
 # The logit of the nearest samples where the last unit is the exact line: σ(4) = 0.98.
 STEEP = 4.0
@@ -278,9 +278,42 @@ def search(config: Config, points: Points, lowest: int) -> tuple[list[Try], Netw
     return sorted(tries.values()), best[high]
 
 
-def capacity(config: Config, name: str) -> Capacity:
+def as_json(params: ls.Params) -> list[Any]:
+    """The weights and biases of a network."""
+    return [[weight.tolist(), bias.tolist()] for weight, bias in params]
+
+
+def found_as_json(tries: list[Try], network: Network | None) -> Any:
+    """What a search found, without the proof, which is soon found again."""
+    kept = network and {
+        "params": as_json(network.params),
+        "snapshots": as_json(network.snapshots),
+        "loss": network.loss.tolist(),
+    }
+    return {"tries": tries, "network": kept}
+
+
+def found_from_json(found: Any, points: Points) -> tuple[tuple[Try, ...], Network | None]:
+    """What a search found, from what `found_as_json` has made of it."""
+    tries = tuple(Try(*each) for each in found["tries"])
+    if found["network"] is None:
+        return tries, None
+    params, snapshots = (
+        tuple(ls.Layer(*(jnp.asarray(part, jnp.float32) for part in layer)) for layer in layers)
+        for layers in (found["network"]["params"], found["network"]["snapshots"])
+    )
+    proof = ls.certify(np.asarray(hidden_of(params, points.inputs)), points.labels)
+    assert isinstance(proof, ls.Separator)
+    return tries, Network(
+        params, proof, snapshots, np.asarray(found["network"]["loss"], np.float32)
+    )
+
+
+def capacity(config: Config, name: str, once: Once) -> Capacity:
     """What is not enough for one data set, and what is."""
     points = DATA[name]()
     below = ls.hidden_bound(*points)
-    tries, network = search(config, points, below.hidden) if below.hidden else ([], None)
-    return Capacity(name, len(points.labels), below, tuple(tries), network)
+    if not below.hidden:
+        return Capacity(name, len(points.labels), below, (), None)
+    found = once(name, lambda: found_as_json(*search(config, points, below.hidden)))
+    return Capacity(name, len(points.labels), below, *found_from_json(found, points))

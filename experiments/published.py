@@ -438,7 +438,7 @@ def main(arguments: list[str]) -> int:
         print(report(keeping.read_json(path)))
         return 0
     keeping.require_folder("out", config.out)
-    keeping.require_folder("results", results_of(config).parent)
+    keeping.require_file("results", results_of(config))
     run(config, command=keeping.command_line("published.py", arguments))
     return 0
 

@@ -551,6 +551,31 @@ def test_what_is_the_user_s_stays(tmp_path):
     assert len(os.listdir(tmp_path)) == 9 + 2  # one version and its rows
 
 
+@pytest.mark.parametrize("name", [".logistack", ".logistack/manifest.json", "logistack.lock"])
+@pytest.mark.parametrize("kind", ["file", "link"])
+def test_what_has_a_name_of_ours_and_is_the_user_s_stays(tmp_path, name, kind):
+    mine, path = tmp_path / "mine", tmp_path / "run" / name
+    mine.write_text("mine")
+    path.parent.mkdir(parents=True)
+    if kind == "file":
+        path.write_text("mine")
+    else:
+        path.symlink_to(mine)
+    with pytest.raises(OSError, match=re.escape(str(tmp_path / "run"))):
+        checkpoint.save(tmp_path / "run", STATE)
+    assert path.read_text() == mine.read_text() == "mine"
+    assert path.is_symlink() == (kind == "link")
+
+
+def test_a_folder_whose_manifest_begins_like_ours_is_the_user_s(tmp_path):
+    for name in ("1", "2", "3"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "manifest.json").write_text('{"content": {"format": "zip"}}')
+    assert checkpoint.save(tmp_path, STATE, keep=1) == 4
+    assert checkpoint.save(tmp_path, STATE, keep=1) == 5
+    assert sorted(os.listdir(tmp_path)) == ["1", "2", "3", "5"]
+
+
 @pytest.mark.parametrize(
     "path",
     ["s3://bucket/run", "gs://bucket/run", Path("s3://bucket/run"), "file:///run", "", "a\0b"],

@@ -99,6 +99,16 @@ def test_xor_has_a_proof_in_words_and_in_a_file(run):
     assert content["features"] == ["a", "b"]
 
 
+def test_a_tilde_is_the_home_folder_and_a_url_is_refused_before_work(run, monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    status, out, _ = run("certify", write(XOR), "--target", "class", "--out", "~/proof.json")
+    assert (status, (tmp_path / "home" / "proof.json").exists()) == (0, True)
+    assert f"logistack verify {tmp_path}/home/proof.json" in out
+    status, out, err = run("certify", write(XOR), "--target", "class", "--out", "s3://b/p.json")
+    assert (status, out) == (2, "")
+    assert err.startswith("logistack: --out: expected a path in the local file system")
+
+
 def test_python_reads_the_proof_too(run):
     run("certify", write(XOR), "--target", "class")
     proof = separability.certificate_from_json(Path("proof.json").read_bytes())

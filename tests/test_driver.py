@@ -351,9 +351,20 @@ def test_a_second_signal_ends_at_once(tmp_path):
     with handlers_stay(), pytest.raises(KeyboardInterrupt) as caught:
         train(6, callbacks=callbacks, checkpoint_path=tmp_path, save_every=1)
     assert type(caught.value) is KeyboardInterrupt
+    assert str(caught.value) == (
+        f"SIGINT a second time: what was learned up to epoch 2 is in {tmp_path}, and nothing after "
+        "it: run the same again to go on from there"
+    )
     assert told == [1, 2]
     assert saved_epochs(tmp_path) == 2
     assert bits(train(6, checkpoint_path=tmp_path)) == bits(fit(6))
+
+
+@pytest.mark.parametrize("kept", ["without a checkpoint_path", "yet"])
+def test_a_second_signal_says_that_nothing_is_saved(tmp_path, kept):
+    path = tmp_path if kept == "yet" else None
+    with pytest.raises(KeyboardInterrupt, match=f"^SIGTERM a second time: nothing is saved {kept}"):
+        train(6, callbacks=[raising(signal.SIGTERM, at=3, times=2)], checkpoint_path=path)
 
 
 def test_handlers_are_those_before_after_any_end():
@@ -493,6 +504,8 @@ def test_a_relative_path_and_a_string_will_do(tmp_path, monkeypatch):
 
 # What is refused loses nothing.
 
+ANOTHER = r"^{}: expected that of the run that .* has a checkpoint of, got another"
+
 
 def deeper():
     return ls.init_params(jax.random.key(0), (3, 4, 4, 1))
@@ -505,11 +518,18 @@ def wider():
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        (lambda: {"params": wider()}, ValueError, r"^params\[0\]\.weight: expected \(5, 3\) float32, .* has \(4, 3\) float32"),
-        (lambda: {"optimizer": optax.adam(0.1)}, ValueError, r"^opt_state\[0\]\.count: expected \(\) int32, .* no such leaf"),
-        (lambda: {"ema_decay": 0.9}, ValueError, r"^average\.\S+: expected .* no such leaf"),
-        (lambda: {"validation": VALIDATION}, ValueError, r"^best\.\S+: expected .* no such leaf"),
-        (lambda: {"seed": 1}, ValueError, r"^key: expected that of the run that .* has a checkpoint of, got another"),
+        (lambda: {"params": wider()}, ValueError, ANOTHER.format("params")),
+        (lambda: {"params": jax.tree.map(jnp.negative, PARAMS)}, ValueError, ANOTHER.format("params")),
+        (lambda: {"optimizer": optax.adam(0.1)}, ValueError, ANOTHER.format("optimizer")),
+        (lambda: {"optimizer": optax.sgd(0.2, momentum=0.9)}, ValueError, ANOTHER.format("optimizer")),
+        (lambda: {"ema_decay": 0.9}, ValueError, ANOTHER.format("ema_decay")),
+        (lambda: {"validation": VALIDATION}, ValueError, ANOTHER.format("validation inputs, validation targets, validation weights")),
+        (lambda: {"inputs": INPUTS + 1}, ValueError, ANOTHER.format("inputs")),
+        (lambda: {"sample_weight": np.arange(len(INPUTS))}, ValueError, ANOTHER.format("sample_weight")),
+        (lambda: {"loss": ls.losses.softmax_cross_entropy}, ValueError, ANOTHER.format("loss")),
+        (lambda: {"reduction": "mean"}, ValueError, ANOTHER.format("reduction")),
+        (lambda: {"coordinates": "centred"}, ValueError, ANOTHER.format("coordinates")),
+        (lambda: {"seed": 1}, ValueError, ANOTHER.format("key")),
         (lambda: {"every": 0}, ValueError, r"^every: expected at least 1, got 0$"),
         (lambda: {"save_every": 0}, ValueError, r"^save_every: expected at least 1, got 0$"),
         (lambda: {"epochs": -1}, ValueError, r"^epochs: expected at least 0, got -1$"),
@@ -562,7 +582,48 @@ def test_a_missing_orbax_is_named(tmp_path, monkeypatch):
     assert train(1).history.loss.shape == (1,)  # which needs none
 
 
+@pytest.mark.parametrize("error", [RuntimeError, SystemExit, KeyboardInterrupt])
+def test_what_was_learned_is_saved_before_a_callback_s_error_is_raised(tmp_path, error):
+    def fail(progress):
+        if progress.epochs_done == 3:
+            raise error("mine")
+
+    with handlers_stay(), pytest.raises(error, match=r"^mine") as caught:
+        train(6, callbacks=[fail], checkpoint_path=tmp_path)
+    assert caught.value.__notes__ == [f"What was learned up to epoch 3 is in {tmp_path}"]
+    assert saved_epochs(tmp_path) == 3
+    assert bits(train(6, checkpoint_path=tmp_path)) == bits(fit(6))
+
+
+def test_what_was_learned_is_saved_before_an_error_within_an_epoch_is_raised(tmp_path):
+    def fail():
+        if ls.checkpoint.versions(tmp_path):
+            raise RuntimeError("mine")
+
+    def augment(_, sample):
+        jax.debug.callback(fail)
+        return sample
+
+    train(2, checkpoint_path=tmp_path, augment=augment)
+    with pytest.raises(Exception, match="mine"):
+        train(6, checkpoint_path=tmp_path, augment=augment)
+    assert saved_epochs(tmp_path) == 2
+
+
 # Runs that end by themselves.
+
+
+def test_a_callback_may_stop_the_run(tmp_path):
+    told = []
+
+    def stop(progress):
+        if progress.epochs_done == 3:
+            raise ls.callbacks.StopTraining
+
+    result = train(6, callbacks=[stop, told.append], checkpoint_path=tmp_path)
+    assert bits(result) == bits(fit(3))
+    assert len(told) == 2
+    assert saved_epochs(tmp_path) == 3
 
 
 # Three steps an epoch: the second of the third epoch leaves infinite parameters.

@@ -7,6 +7,7 @@ import threading
 
 import jax
 import numpy as np
+import optax
 import pytest
 
 import logistack as ls
@@ -88,6 +89,25 @@ def test_a_folder_and_a_socket_are_refused(tmp_path):
         with pytest.raises(OSError, match="expected a file"):
             _files.write_whole(path, b"new")
     assert stat.S_ISSOCK(path.stat().st_mode)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is full")
+def test_a_full_disk_is_an_error_that_names_the_file():
+    with pytest.raises(OSError, match="No space left on device: '/dev/full'"):
+        _files.write_whole("/dev/full", b"new")
+    with (
+        ls.callbacks.json_lines("/dev/full") as log,
+        pytest.raises(OSError, match=r"^path: expected .*, got /dev/full: No space left on device"),
+    ):
+        ls.fit_with_callbacks(
+            jax.random.key(0),
+            ls.init_params(jax.random.key(0), (2, 2)),
+            np.eye(2),
+            np.eye(2),
+            optimizer=optax.sgd(0.1),
+            epochs=1,
+            callbacks=[log],
+        )
 
 
 @pytest.mark.parametrize("mode", [0o600, 0o640, 0o666])

@@ -2,6 +2,7 @@
 
 import dataclasses
 import errno
+import math
 import os
 import signal
 import subprocess
@@ -67,6 +68,23 @@ class TestFiles:
         assert path.read_text() == "one"
         assert list(path.parent.iterdir()) == [path]
 
+    def test_a_link_stays_and_what_is_no_file_is_refused(self, tmp_path):
+        (tmp_path / "link").symlink_to("file")
+        keeping.write_whole(tmp_path / "link", "one")
+        assert (tmp_path / "link").is_symlink()
+        assert (tmp_path / "file").read_text() == "one"
+        keeping.require_file("results", tmp_path / "link")
+        os.mkfifo(tmp_path / "pipe")
+        for path in (tmp_path, tmp_path / "pipe", Path("/dev/full")):
+            for act in (
+                lambda path: keeping.require_file("results", path),
+                keeping.read_json,
+                lambda path: keeping.write_json(path, {}),
+            ):
+                with pytest.raises(keeping.RefusedError, match=f"expected a file, got {path}"):
+                    act(path)
+        assert (tmp_path / "pipe").is_fifo()
+
     def test_time_goes_on_from_what_was_noted(self, tmp_path):
         watch = keeping.Stopwatch(tmp_path / "seconds")
         assert watch.seconds == 0
@@ -97,6 +115,21 @@ class TestCommand:
 
     def test_an_interruption_is_one_line(self, capsys):
         assert self.ended(KeyboardInterrupt(), capsys) == (130, "interrupted")
+
+    def test_a_path_is_of_this_machine_and_knows_the_home_folder(self, monkeypatch):
+        monkeypatch.setenv("HOME", "/home/mine")
+        assert keeping.parse(Config, ["--out", "~/new"]).out == Path("/home/mine/new")
+        with pytest.raises(keeping.RefusedError, match=r"^out: expected a path in the local file"):
+            keeping.parse(Config, ["--out", "s3://bucket/run"])
+
+    @pytest.mark.parametrize("rate", [0.0, -1.0, math.nan, math.inf, 1e39, 1e-60])
+    def test_numbers_are_those_of_float32(self, rate):
+        keeping.require_numbers(Config(rates=(1e-30, 1e30)), "rates")
+        with pytest.raises(
+            keeping.RefusedError,
+            match=r"^rates: expected finite numbers (above 0|from 1.*e-38 to 3.*e.38), got",
+        ):
+            keeping.require_numbers(Config(rates=(rate,)), "rates")
 
     def test_what_is_no_fault_of_the_user_is_not_hidden(self):
         @keeping.command

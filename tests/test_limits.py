@@ -228,7 +228,7 @@ class TestDigits:
 
     def test_a_common_point_is_borne_by_the_samples_with_a_weight(self, three_digits):
         plane = dataclasses.replace(three_digits, inputs=three_digits.inputs[:, 19:21])
-        for row in limits_digits.against_the_rest(plane):
+        for row in limits_digits.against_the_rest(plane, lambda _, find: find()):
             assert not row.separable
             assert 2 <= sum(row.support) <= 4  # as many as dimensions and two, at most
 
@@ -280,6 +280,32 @@ class TestResult:
         assert said.count("Kept from an earlier run, not measured now: a command") == 1
         assert said.index("Kept") > said.index("digits")
         assert "Kept" not in limits.report(again.kept)
+
+    def test_an_interrupted_run_goes_on_behind_what_was_finished(
+        self, result, three_digits, monkeypatch, tmp_path, capsys
+    ):
+        config = dataclasses.replace(TINY, results=tmp_path / "r.json")
+        monkeypatch.setattr(ls.data, "load", lambda *_, **__: three_digits)
+
+        def stop(*_):
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(limits_digits, "two_digits", stop)
+            with pytest.raises(KeyboardInterrupt, match=f"finished are in {tmp_path}/unfinished-"):
+                limits.run(config)
+        assert "found before" not in capsys.readouterr().err
+        monkeypatch.setattr(limits_plane, "search", None)
+        monkeypatch.setattr(limits_digits, "untangle", None)
+        again = limits.run(config)
+        assert capsys.readouterr().err.count("found before the interruption") == 3
+        for part in ("settings", "plane", "digits"):
+            assert again.kept[part] == result.kept[part]
+        (mine,), (other,) = again.capacities, result.capacities
+        assert mine.network.separator == other.network.separator
+        for leaf, wanted in zip(jax.tree.leaves(mine), jax.tree.leaves(other), strict=True):
+            np.testing.assert_array_equal(leaf, wanted)
+        assert [each.name for each in tmp_path.iterdir()] == ["r.json"]
 
     def test_kept_cones_are_a_proof(self):
         circles = limits_plane.circles()

@@ -454,14 +454,31 @@ def test_a_batch_that_cannot_be_read_is_named():
     assert isinstance(caught.value.__cause__, OSError)
 
 
-def test_ctrl_c_within_a_batch_is_no_fault_of_the_stream():
+def test_ctrl_c_within_a_batch_is_no_fault_of_the_stream_and_what_was_learned_is_saved(tmp_path):
     def batches():
-        yield from BATCHES
+        yield from BATCHES * 2
+        yield BATCHES[0]
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt) as caught:
-        train(batches(), 2)
+        train(batches(), 4, checkpoint_path=tmp_path, save_every=10)
     assert type(caught.value) is KeyboardInterrupt
+    assert bits(train(iter(BATCHES * 4), 4, checkpoint_path=tmp_path)) == bits(
+        train(BATCHES * 4, 4)
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"steps_per_epoch": 2}, "^steps_per_epoch: expected that of the run that"),
+        ({"batches": iter([(X[:2], Y[:2])] * 20)}, "^batches: expected the first as in the run"),
+    ],
+)
+def test_another_stream_is_refused_where_it_can_be_told(tmp_path, change, message):
+    train(iter(BATCHES * 2), 2, checkpoint_path=tmp_path)
+    with pytest.raises(ValueError, match=message):
+        train(**{"batches": iter(BATCHES * 4), "epochs": 2, "checkpoint_path": tmp_path} | change)
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,15 @@ def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
     """
     path = local_path("path", path)
     try:
+        _write(path, content)
+    except OSError as error:
+        if error.filename is None:  # as where the disk is full
+            error.filename = os.fspath(path)
+        raise
+
+
+def _write(path: Path, content: bytes) -> None:
+    try:
         mode = os.stat(path).st_mode
     except FileNotFoundError:
         # As readable as its neighbors; mkstemp makes files for their owner alone.

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import socket
+import stat
 import sys
 import threading
 from collections.abc import Iterator
@@ -28,6 +29,7 @@ def locked(folder: Path) -> Iterator[None]:
 
     Raises:
         BlockingIOError: if another process or thread holds the folder, saying which.
+        FileExistsError: if a file of the lock's name is there that is no lock.
         OSError: if the folder cannot be written to.
     """
     with writing_to("path", folder):
@@ -39,6 +41,9 @@ def locked(folder: Path) -> Iterator[None]:
         return
     path = folder / _NAME
     file = _take(path)
+    if not _is_ours(file):
+        os.close(file)
+        raise FileExistsError(f"path: expected no other file of the lock's name, got {path}")
     _held[folder] = file, mine
     try:
         os.ftruncate(file, 0)
@@ -55,9 +60,10 @@ def locked(folder: Path) -> Iterator[None]:
 
 def _take(path: Path) -> int:
     """The open lock file, locked."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
     while True:
         with writing_to("path", path.parent):
-            file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            file = os.open(path, flags, 0o666)
         try:
             with contextlib.suppress(FileNotFoundError):
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -66,7 +72,7 @@ def _take(path: Path) -> int:
         except BlockingIOError:
             message = (
                 f"path: expected a folder that no other run writes to, got {path.parent}, which "
-                f"{_holder(file)} is writing to"
+                f"{_holder(file) or 'another process'} is writing to"
             )
             os.close(file)
             raise BlockingIOError(message) from None
@@ -75,12 +81,18 @@ def _take(path: Path) -> int:
         os.close(file)  # its holder has removed it since it was opened
 
 
-def _holder(file: int) -> str:
+def _is_ours(file: int) -> bool:
+    """Whether it is a lock: a regular file that is new, or says whose it is or was."""
+    state = os.fstat(file)
+    return stat.S_ISREG(state.st_mode) and (state.st_size == 0 or _holder(file) is not None)
+
+
+def _holder(file: int) -> str | None:
     try:
         said = json.loads(os.pread(file, 4096, 0))
         return f"process {said['process']} on {said['host']}"
-    except (ValueError, KeyError, TypeError):  # it has not yet said who it is
-        return "another process"
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def _forget() -> None:

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 _FIRST_LINE = b"rows of a logistack checkpoint\n"
 _NAME = "rows."
-_TEMPORARY = ".logistack-rows"
 # By file: how many bytes it is the digest of. What was hashed once need not be read again.
 _hashed: dict[Path, tuple[int, Any]] = {}
 
@@ -111,7 +110,6 @@ def require_whole(folder: Path, entry: Mapping[str, Any]) -> None:
 
 def remove_unused(folder: Path, entries: Iterable[Mapping[str, Any]]) -> None:
     """Removes the tables that no entry refers to."""
-    (folder / _TEMPORARY).unlink(missing_ok=True)
     used = {entry["file"] for entry in entries}
     for path in folder.glob(f"{_NAME}[1-9]*"):
         if path.name not in used and path.is_file() and not path.is_symlink():
@@ -139,10 +137,10 @@ def _prefix(folder: Path, entry: Mapping[str, Any]) -> bytes:
 
 
 def _new_file(folder: Path) -> Path:
-    # It takes its name with its first line, so that what has the name can be known for a table.
-    temporary = folder / _TEMPORARY
-    temporary.write_bytes(_FIRST_LINE)
     number = 1
     while os.path.lexists(folder / f"{_NAME}{number}"):
         number += 1
-    return temporary.rename(folder / f"{_NAME}{number}")
+    path = folder / f"{_NAME}{number}"
+    with path.open("xb") as file:
+        file.write(_FIRST_LINE)
+    return path

@@ -5,7 +5,9 @@ import os
 import re
 from pathlib import Path
 
-OURS = b'{"content": {"format": '  # how every manifest begins
+# How every manifest begins, and the one of a version that is being made.
+_OURS = re.compile(rb'\{"content": \{"format": [0-9]{1,9}, "leaves": \{')
+_BEING_MADE = b'{"content": {"format": 0, "leaves": {}}}'
 UNFINISHED = ".unfinished"  # the end of the name of what is being written, or being removed
 
 # The name of a folder that has nothing but a manifest of ours, or not yet, or not any more. So a
@@ -17,7 +19,7 @@ def make(folder: Path) -> None:
     """Makes a folder that is ours from the start."""
     marked = folder.with_name(_MARKED)
     marked.mkdir()
-    (marked / "manifest.json").write_bytes(OURS + b"0}}")
+    (marked / "manifest.json").write_bytes(_BEING_MADE)
     os.rename(marked, folder)
 
 
@@ -29,9 +31,14 @@ def remove(folder: Path) -> None:
 
 def remove_marked(parent: Path) -> None:
     """Removes what a killed process left of `make` or `remove`."""
-    with contextlib.suppress(FileNotFoundError):
-        (parent / _MARKED / "manifest.json").unlink(missing_ok=True)
-        (parent / _MARKED).rmdir()
+    marked = parent / _MARKED
+    if marked.is_symlink():
+        return
+    manifest = marked / "manifest.json"
+    if is_ours(marked) or (manifest.is_file() and not manifest.stat().st_size):
+        manifest.unlink()
+    with contextlib.suppress(OSError):  # it is not there, is a file, or has what is not ours
+        marked.rmdir()
 
 
 def numbers(folder: Path) -> list[int]:
@@ -47,7 +54,7 @@ def is_ours(folder: Path) -> bool:
     """Whether a folder has a manifest as this module writes it, be it damaged further on."""
     try:
         with (folder / "manifest.json").open("rb") as file:
-            return file.read(len(OURS)) == OURS
+            return _OURS.match(file.read(64)) is not None
     except OSError:
         return False
 

@@ -80,7 +80,7 @@ def json_lines(path: str | os.PathLike[str]) -> Iterator[Callback]:
     path = _files.local_path("path", path)
     with _files.writing_to("path", path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("a+b")
+        file = path.open("a+b", buffering=0)
     with file:
         if file.tell():
             file.seek(-1, os.SEEK_END)
@@ -88,10 +88,13 @@ def json_lines(path: str | os.PathLike[str]) -> Iterator[Callback]:
                 file.write(b"\n")
 
         def log(progress: Progress) -> None:
+            lines = b""
             for row in rows_of(progress):
                 row["samples_per_second"] = progress.samples_per_second
-                file.write(json.dumps(_without_nan(row), allow_nan=False).encode() + b"\n")
-            file.flush()
+                lines += json.dumps(_without_nan(row), allow_nan=False).encode() + b"\n"
+            with _files.writing_to("path", path):
+                while lines:  # a disk that is nearly full takes a part
+                    lines = lines[file.write(lines) :]
 
         yield log
 

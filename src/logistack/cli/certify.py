@@ -121,7 +121,7 @@ def command(conf: Any) -> Callable[..., Callable[[], int]]:
 
 
 def _certify(asked: Question) -> int:
-    data, out = asked.data, asked.out
+    data, out = asked.data, _files.local_path("--out", asked.out)
     budget = _seconds(asked.budget)
     if out.is_dir():
         raise ValueError(f"--out: expected the name of a file, got the folder {out}")

@@ -56,8 +56,8 @@ def load(path: str | os.PathLike[str]) -> Params:
         A tuple of `Layer`.
 
     Raises:
-        ValueError: if the file is truncated, is not a safetensors file, holds other tensors, or
-            holds float64 while JAX has 64-bit numbers disabled.
+        ValueError: if the path is a URL, or if the file is truncated, is not a safetensors file,
+            holds other tensors, or holds float64 while JAX has 64-bit numbers disabled.
         TypeError: if a tensor has another dtype than those `save` takes.
         FileNotFoundError: if the file does not exist.
         ModuleNotFoundError: if safetensors is not installed.

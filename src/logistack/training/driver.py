@@ -172,18 +172,22 @@ def drive(
             held.enter_context(checkpoint.writing(keeper.path))
             state, history = keeper.resume(state, history)
             saved = _epoch_of(state)
-        caught = held.enter_context(_caught_signals())
+        caught = held.enter_context(_caught_signals(lambda: _kept(keeper, saved - first)))
         while True:
             before, behind = _epoch_of(state), (state, history)
             place = None if source is None else source.position()
             chunk = min(every, max(0, first + epochs - before))
             start = time.perf_counter()
-            problem: Exception | None = None
+            problem: BaseException | None = None
             try:
                 result, ran, samples = advance_by(state, chunk)
             except StreamError as error:
                 result, samples, problem = error.result, 0, error
                 ran = np.ones(len(result.history.loss), bool)
+            except BaseException:
+                if keeper is not None and before > saved and len(caught) < 2:
+                    keeper.save(*behind, place)
+                raise
             state = jax.block_until_ready(result).state
             seconds = time.perf_counter() - start
             now = _epoch_of(state)
@@ -198,7 +202,9 @@ def drive(
                         callback(progress)
                 except StopTraining:
                     stopped = True
-                except Exception as error:  # what has been learned is saved first
+                except BaseException as error:  # what has been learned is saved first
+                    if len(caught) > 1:  # and was not to be
+                        raise
                     problem = error
             number = caught[0] if caught else None
             ends = stopped or problem is not None or number is not None
@@ -249,14 +255,14 @@ def _rows_that_ran(history: History, ran: Any, axis: int) -> History:
 
 
 @contextlib.contextmanager
-def _caught_signals() -> Iterator[list[int]]:
+def _caught_signals(kept: Callable[[], str]) -> Iterator[list[int]]:
     """Collects Ctrl-C and SIGTERM, so that an epoch can finish; a second one ends it at once."""
     caught: list[int] = []
 
     def catch(number: int, _: Any) -> None:
-        if caught:
-            raise KeyboardInterrupt
         caught.append(number)
+        if len(caught) > 1:
+            raise KeyboardInterrupt(f"{signal.Signals(number).name} a second time: {kept()}")
 
     if threading.current_thread() is not threading.main_thread():  # which alone gets signals
         yield caught
@@ -271,6 +277,16 @@ def _caught_signals() -> Iterator[list[int]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _kept(keeper: Keeper | None, epochs: int) -> str:
+    """What is left of a run that ends at once."""
+    if keeper is None:
+        return "nothing is saved without a checkpoint_path"
+    if not epochs:
+        return "nothing is saved yet"
+    where = f"what was learned up to epoch {epochs} is in {keeper.path}, and nothing after it"
+    return f"{where}: run the same again to go on from there"
 
 
 def _interrupted(

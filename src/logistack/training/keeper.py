@@ -25,7 +25,10 @@ class Keeper:
     def __init__(self, path: str | os.PathLike[str], run: Run, source: Source | None) -> None:
         self.path = _files.local_path("checkpoint_path", path)
         self._source = source
-        self._run = {name: _static.digest(value) for name, value in told(run).items()}
+        decides = told(run)
+        if source is not None:
+            decides["steps_per_epoch"] = source.steps
+        self._run = {name: _static.digest(value) for name, value in decides.items()}
         self._version: int | None = None
         self._rows = 0  # that the version has
 
@@ -48,9 +51,9 @@ class Keeper:
         if version is None:
             return state, history
         first = np.asarray(state.epoch).max()
-        state = checkpoint.restore(self.path, state, version=version)
         notes = checkpoint.read_notes(self.path, version=version)
         self._require_own(notes)
+        state = checkpoint.restore(self.path, state, version=version)
         if self._source is not None:
             self._source.seek(notes["stream"])
         axis = state.epoch.ndim
@@ -73,7 +76,7 @@ class Keeper:
                 f"checkpoint_path: expected a checkpoint of {kinds[self._source is not None]}, "
                 f"{self.path} has one of {kinds[notes.get('stream') is not None]}"
             )
-        others = [name for name, own in self._run.items() if kept.get(name) != own]
+        others = [name for name in self._run | kept if kept.get(name) != self._run.get(name)]
         if others:
             raise ValueError(
                 f"{', '.join(others)}: expected that of the run that {self.path} has a checkpoint "
@@ -86,7 +89,9 @@ def told(run: Run) -> dict[str, Any]:
     by_name = {"key": run.key, "params": run.state}
     for prefix, samples in (("", run.train), ("validation ", run.held)):
         if samples is not None:
-            by_name |= {f"{prefix}{name}": part for name, part in samples._asdict().items()}
+            parts: dict[str, Any] = {"inputs": samples.inputs, "targets": samples.targets}
+            parts["weights" if prefix else "sample_weight"] = samples.weights
+            by_name |= {f"{prefix}{name}": part for name, part in parts.items()}
     for name in run.recipe.names():
         value = getattr(run.recipe, name)
         by_name[name] = value.value if isinstance(value, _static.Static) else value

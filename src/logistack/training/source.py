@@ -35,6 +35,7 @@ class Source:
     """An iterator of batches that knows its place.
 
     Attributes:
+        steps: how many batches an epoch has, as given.
         samples: how many samples it has given, padding not counted.
 
     Args:
@@ -50,14 +51,14 @@ class Source:
         if not isinstance(batches, Iterable):
             raise TypeError(f"batches: expected an iterable, got {type(batches).__name__}")
         self._batches, self._iterator = batches, iter(batches)
-        self._steps, self._params, self._loss = steps, params, loss
+        self.steps, self._params, self._loss = steps, params, loss
         self._taken = 0
         self.samples = 0
         self._first: dict[str, tuple[tuple[int, ...], str]] | None = None
 
     @property
     def _rewinds(self) -> bool:
-        return self._steps is None and self._iterator is not self._batches
+        return self.steps is None and self._iterator is not self._batches
 
     @property
     def classes(self) -> bool:
@@ -69,13 +70,13 @@ class Source:
         if self._rewinds:
             self._iterator, self._taken = iter(self._batches), 0
         start = self._taken
-        while self._steps is None or self._taken < start + self._steps:
+        while self.steps is None or self._taken < start + self.steps:
             try:
                 batch = next(self._iterator)
             except StopIteration:
-                if self._steps is None and self._taken > start:
+                if self.steps is None and self._taken > start:
                     return
-                wanted = "one" if self._steps is None else f"{self._steps} in each epoch"
+                wanted = "one" if self.steps is None else f"{self.steps} in each epoch"
                 raise ValueError(
                     f"batches: expected at least {wanted}, got {self._taken - start} in this epoch "
                     f"and {self._taken} in all before the stream ended"
@@ -146,9 +147,20 @@ class Source:
     def seek(self, position: dict[str, Any]) -> None:
         """Goes where `position` was: by the iterator's own state, or past as many batches."""
         state = position["iterator"]
+        first = position["first"] and {
+            part: (tuple(shape), dtype) for part, (shape, dtype) in position["first"].items()
+        }
         if state is None:
-            for _ in range(position["taken"]):
-                next(self._iterator, None)
+            for place in range(position["taken"]):
+                batch = next(self._iterator, None)
+                if place == 0 and batch is not None:
+                    self._taken = 1
+                    self._check(batch)
+                    if self._first != first:
+                        raise ValueError(
+                            f"batches: expected the first as in the run to continue, {first}, got "
+                            f"{self._first}"
+                        )
         else:
             if not hasattr(self._iterator, "set_state"):
                 raise TypeError(
@@ -159,6 +171,4 @@ class Source:
                 state = base64.b64decode(state["base64"])
             self._iterator.set_state(state)
         self._taken = position["taken"]
-        self._first = position["first"] and {
-            part: (tuple(shape), dtype) for part, (shape, dtype) in position["first"].items()
-        }
+        self._first = first

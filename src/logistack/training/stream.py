@@ -80,7 +80,8 @@ def fit_stream(
     Raises:
         ValueError: for what `fit` raises, and if the checkpoint is of another run.
         StreamError: a ValueError, if the batches end early or do not fit; its `result` has what
-            the batches before taught, which is saved where there is a `checkpoint_path`.
+            the batches before taught; what is saved, where there is a `checkpoint_path`, are the
+            whole epochs, and a run that goes on begins the broken one anew.
         TypeError: if `batches` is not iterable, and for what `fit` raises.
         Interrupted: after Ctrl-C or SIGTERM, at the end of the epoch.
 
