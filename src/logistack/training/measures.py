@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Real
 
-from logistack import _checks, metrics
+from logistack import _checks, losses, metrics
 from logistack._brief import brief
 from logistack._export import exported
 from logistack._static import Static
@@ -142,11 +142,16 @@ def measure(
     logits = logits.astype(wide)
     try:
         each = jax.vmap(loss)(logits, targets)
-    except IndexError as error:
-        raise ValueError(
+    except (IndexError, TypeError, ValueError) as error:
+        if getattr(loss, "__module__", None) == losses.__name__:  # it says itself what it expects
+            raise
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(
             f"loss: expected a function of one sample, its logits {logits.shape[1:]} and target "
-            f"{targets.shape[1:]}, got IndexError: {error}"
+            f"{targets.shape[1:]}, got {type(error).__name__}: {error}"
         ) from error
+    if not isinstance(each, jax.Array):
+        raise TypeError(f"loss: expected one scalar a sample, got {type(each).__name__}")
     if each.shape != inputs.shape[:1]:
         raise ValueError(f"loss: expected one scalar a sample, got shape {each.shape[1:]}")
     return each.astype(wide), logits, observed
