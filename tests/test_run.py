@@ -58,23 +58,27 @@ def test_epochs_that_all_members_have_done_with_are_not_run(nested):
     assert next(updates) == 4
 
 
-def test_members_of_shard_map_are_those_of_vmap():
+@pytest.mark.parametrize("captured", [False, True])
+@pytest.mark.parametrize("optimizer", [optax.sgd, optax.adam])
+def test_members_of_shard_map_are_those_of_vmap(optimizer, captured):
     mesh = jax.sharding.Mesh(np.array(jax.devices()[:2]), ("members",))
     shards = jax.sharding.PartitionSpec("members")
 
-    def members(rates):
-        def member(rate):
+    def members(keys, rates):
+        def member(key, rate):
+            told = {"optimizer": optimizer, "hyperparams": {"learning_rate": rate}}
+            if captured:
+                told = {"optimizer": optimizer(rate)}
             run = train(
-                optimizer=optax.sgd, hyperparams={"learning_rate": rate}, epochs=6, batch_size=5,
-                validation=(-INPUTS, TARGETS), patience=2,
-            )  # fmt: skip
+                key=key, epochs=6, batch_size=5, validation=(-INPUTS, TARGETS), patience=2, **told
+            )
             return run.history, run.params
 
-        return jax.vmap(member)(rates)
+        return jax.vmap(member)(keys, rates)
 
-    rates = jnp.array([0.1, 1.0, 3.0, 0.01])
+    given = jax.random.split(KEY, 4), jnp.array([0.1, 1.0, 3.0, 0.01])
     split = jax.jit(jax.shard_map(members, mesh=mesh, in_specs=shards, out_specs=shards))
-    chex.assert_trees_all_close(split(rates), jax.jit(members)(rates), rtol=1e-5)
+    chex.assert_trees_all_close(split(*given), jax.jit(members)(*given), rtol=1e-4, atol=1e-5)
 
 
 # Epochs one by one.
@@ -108,6 +112,8 @@ def test_a_run_that_stops_early_has_no_nan_or_infinity_of_its_own(look):
     assert int(plain.state.epoch) < 30
     with look(True):
         looked = train(**options)
+        slope = jax.grad(lambda weights: size(train(sample_weight=weights, **options)))
+        assert jnp.isfinite(slope(jnp.ones(12))).all()
     if look is jax.debug_nans:
         chex.assert_trees_all_equal(looked, plain)
 

@@ -174,7 +174,7 @@ def fit(  # noqa: D417 (they come in two parts)
     # JAX would take the NaN of an epoch that did not run for one that it is asked to find.
     mark = not jax.config.values["jax_debug_nans"]
     result, ran = (advance if alive else compiled_advance)(run, epochs, epochs=epochs, mark=mark)
-    if not mark and not isinstance(ran, jax.core.Tracer):
+    if not mark and not _checks.is_traced((result.history, ran)):
         result = result._replace(history=_marked(result.history, np.asarray(ran)))
     warn_of_validation(result, run.state.epoch)
     warn_of(run, result, epochs)

@@ -254,7 +254,7 @@ def summarize(seen: Any, whole: Whole, recipe: Recipe, *, classes: bool) -> Hist
     row = History(
         loss=reduce(seen.loss, whole.weight, recipe.reduction),
         accuracy=seen.correct / whole.weight,
-        gradient_norm=jnp.sqrt(seen.gradient_square),
+        gradient_norm=_root(seen.gradient_square),
         saturated=seen.saturated,
         stuck=(jnp.abs(seen.loss - base) <= 0.01 * base).astype(seen.loss.dtype),
     )
@@ -265,6 +265,12 @@ def summarize(seen: Any, whole: Whole, recipe: Recipe, *, classes: bool) -> Hist
         validation_loss=reduce(seen.validation_loss, weight, recipe.reduction),
         validation_accuracy=reduce(seen.validation_correct, weight, "mean"),
     )
+
+
+def _root(square: Array) -> Array:
+    """√x, whose derivative at 0, where an epoch did not run, is 0 rather than ∞."""
+    positive = square > 0
+    return jnp.where(positive, jnp.sqrt(jnp.where(positive, square, jnp.ones_like(square))), square)
 
 
 def no_history(state: TrainState) -> History:

@@ -194,12 +194,13 @@ def advance(
     run = run._replace(train=samples)
     whole = whole_of(samples, run.held, recipe, outputs)
 
+    per_member = functools.partial(_as_own_as, _of_member(run))
+    start = per_member((run.state, goes_on(run.state, recipe)))
     epoch: Callable[..., Any] = _epoch
     captured: list[Array] = []
     if recipe.traced:  # what a derivative is taken with respect to must be an argument
-        epoch, captured = jax.closure_convert(epoch, run.state, jnp.ones((), bool), run)
+        epoch, captured = jax.closure_convert(epoch, *start, run)
     epoch = _passing_on_what_was_kept(epoch)
-    per_member = functools.partial(_as_own_as, _of_member(run))
 
     def one(
         carry: tuple[TrainState, Bool[Array, ""]], place: Int[Array, ""]
@@ -218,11 +219,10 @@ def advance(
         seen = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), unseen)
         return per_member((state, Ends(runs, runs), seen))
 
-    *_, unseen = jax.eval_shape(epoch, run.state, jnp.ones((), bool), run, *captured)
+    *_, unseen = jax.eval_shape(epoch, *start, run, *captured)
     # XLA takes a loop of one turn apart and rounds otherwise in what it makes of it: n epochs at
     # once and one at a time would differ. A second turn, which runs nothing, keeps it a loop.
     places = jnp.arange(max(2, epochs))
-    start = per_member((run.state, goes_on(run.state, recipe)))
     (state, _), (ran, each) = jax.lax.scan(one, start, places)
 
     def row(ran: Array, seen: Seen) -> History:
