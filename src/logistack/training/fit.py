@@ -112,7 +112,7 @@ def fit(  # noqa: D417 (they come in two parts)
             validate and return in their place, such as
             `optax.contrib.schedule_free_eval_params`; without effect beside `ema_decay`.
         hyperparams: numbers for `optimizer`, by name. Floats and arrays may be traced, so that
-            changing one compiles nothing and `vmap` trains a member for each; Python integers,
+            changing one compiles nothing and `vmap` trains a member for each; integers,
             such as a memory size, stay what they are, and another one is another program. (A
             number inside `optimizer` is part of the program, too: about 7 MB for each value,
             which are kept until `jax.clear_caches()`.)
