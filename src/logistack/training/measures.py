@@ -143,7 +143,8 @@ def measure(
     try:
         each = jax.vmap(loss)(logits, targets)
     except (IndexError, TypeError, ValueError) as error:
-        if getattr(loss, "__module__", None) == losses.__name__:  # it says itself what it expects
+        given = loss.value if isinstance(loss, Static) else loss
+        if getattr(given, "__module__", None) == losses.__name__:  # says itself what it expects
             raise
         kind = TypeError if isinstance(error, TypeError) else ValueError
         raise kind(
