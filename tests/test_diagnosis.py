@@ -92,6 +92,9 @@ def test_a_rising_loss_is_told():
     loss = np.geomspace(100, 50, EPOCHS)
     loss[-1] = 60
     assert "is 60 now" in only(ls.diagnose(history(loss=loss)))
+    trained = np.full(EPOCHS, 1e-9)
+    trained[-1] = 1.2e-9
+    assert not any("is 1.2e-09 now" in told for told in ls.diagnose(history(loss=trained)))
 
 
 def test_overfitting_says_when_it_began():

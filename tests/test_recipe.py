@@ -110,8 +110,9 @@ def test_hyperparams_have_the_dtype_of_the_parameters(x64, dtype):
     assert {leaf.dtype for leaf in jax.tree.leaves(result.params)} == {jnp.dtype(dtype)}
 
 
-def test_an_integer_among_the_hyperparams_is_one():
-    history = train(optax.lbfgs, hyperparams={"memory_size": 3}).history
+@pytest.mark.parametrize("size", [3, np.int64(3)])
+def test_an_integer_among_the_hyperparams_is_one(size):
+    history = train(optax.lbfgs, hyperparams={"memory_size": size}).history
     assert np.array_equal(history.loss, train(optax.lbfgs(memory_size=3)).history.loss)
 
 

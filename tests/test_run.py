@@ -58,23 +58,27 @@ def test_epochs_that_all_members_have_done_with_are_not_run(nested):
     assert next(updates) == 4
 
 
-def test_members_of_shard_map_are_those_of_vmap():
+@pytest.mark.parametrize("captured", [False, True])
+@pytest.mark.parametrize("optimizer", [optax.sgd, optax.adam])
+def test_members_of_shard_map_are_those_of_vmap(optimizer, captured):
     mesh = jax.sharding.Mesh(np.array(jax.devices()[:2]), ("members",))
     shards = jax.sharding.PartitionSpec("members")
 
-    def members(rates):
-        def member(rate):
+    def members(keys, rates):
+        def member(key, rate):
+            told = {"optimizer": optimizer, "hyperparams": {"learning_rate": rate}}
+            if captured:
+                told = {"optimizer": optimizer(rate)}
             run = train(
-                optimizer=optax.sgd, hyperparams={"learning_rate": rate}, epochs=6, batch_size=5,
-                validation=(-INPUTS, TARGETS), patience=2,
-            )  # fmt: skip
+                key=key, epochs=6, batch_size=5, validation=(-INPUTS, TARGETS), patience=2, **told
+            )
             return run.history, run.params
 
-        return jax.vmap(member)(rates)
+        return jax.vmap(member)(keys, rates)
 
-    rates = jnp.array([0.1, 1.0, 3.0, 0.01])
+    given = jax.random.split(KEY, 4), jnp.array([0.1, 1.0, 3.0, 0.01])
     split = jax.jit(jax.shard_map(members, mesh=mesh, in_specs=shards, out_specs=shards))
-    chex.assert_trees_all_close(split(rates), jax.jit(members)(rates), rtol=1e-5)
+    chex.assert_trees_all_close(split(*given), jax.jit(members)(*given), rtol=1e-4, atol=1e-5)
 
 
 # Epochs one by one.
@@ -108,6 +112,8 @@ def test_a_run_that_stops_early_has_no_nan_or_infinity_of_its_own(look):
     assert int(plain.state.epoch) < 30
     with look(True):
         looked = train(**options)
+        slope = jax.grad(lambda weights: size(train(sample_weight=weights, **options)))
+        assert jnp.isfinite(slope(jnp.ones(12))).all()
     if look is jax.debug_nans:
         chex.assert_trees_all_equal(looked, plain)
 
@@ -216,6 +222,25 @@ def test_validation_that_is_never_finite_is_said():
         result = train(targets=only, loss=undefined, validation=(INPUTS, 1 - only))
     chex.assert_trees_all_equal(result.params, PARAMS)
     assert any("validation loss is not finite" in said for said in ls.diagnose(result.history))
+    with pytest.warns(RuntimeWarning, match="not finite after any epoch") as said:
+        ls.fit_with_callbacks(
+            KEY, PARAMS, INPUTS, only, optimizer=SGD, epochs=3, loss=undefined,
+            validation=(INPUTS, 1 - only),
+        )  # fmt: skip
+    assert len(said) == 1
+
+
+def test_validation_that_is_not_finite_in_one_chunk_of_epochs_is_no_warning():
+    def early(z, target):  # the bias is at −0.6 after the first epoch, and goes on falling
+        loss = ls.losses.sigmoid_cross_entropy(z, target)
+        return jnp.where((target[0] == 0.5) & (z[0] > -0.7), jnp.inf, loss)
+
+    start = (ls.Layer(jnp.zeros((2, 3)), jnp.zeros(2)),)
+    held = (jnp.zeros((1, 3)), jnp.full((1, 2), 0.5))
+    result = ls.fit_with_callbacks(
+        KEY, start, INPUTS, 0 * TARGETS, optimizer=SGD, epochs=3, loss=early, validation=held
+    )
+    assert np.isfinite(result.history.validation_loss).tolist() == [False, True, True]
 
 
 # Reading.
@@ -234,6 +259,8 @@ def test_masked_arrays_are_no_arrays_of_values():
     masked = np.ma.masked_greater(np.asarray(INPUTS), 1.0)
     with pytest.raises(ValueError, match=r"^inputs: expected a value everywhere, got \d+ of 36"):
         train(inputs=masked)
+    with pytest.raises(ValueError, match=r"^inputs: expected a value everywhere, got \d+ of 36"):
+        train(inputs=list(masked))
     chex.assert_trees_all_equal(train(inputs=np.ma.array(INPUTS)), train())
 
 
@@ -248,13 +275,16 @@ def test_a_loss_has_its_dtype_made_that_of_the_sums():
     ("loss", "message"),
     [
         (lambda z, target: jnp.sum(z[:, 0]), "^loss: expected a function of one sample"),
+        (lambda z, target: z.sum(axis=1).mean(), "^loss: expected a function of one sample"),
+        (lambda z: z.sum(), "^loss: expected a function of one sample"),
+        (lambda z, target: None, "^loss: expected one scalar a sample, got NoneType"),
         (ls.losses.cross_entropy, "^loss: expected a function of logits.*takes probabilities"),
     ],
 )
 def test_a_loss_is_of_one_sample_and_its_logits(loss, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, TypeError), match=message):
         train(loss=loss)
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, TypeError), match=message):
         ls.summed_loss(PARAMS, INPUTS, TARGETS, loss=loss)
 
 

@@ -35,6 +35,8 @@ def require_numbers(name: str, array: Any) -> jax.Array | np.ndarray:
 
 def as_array(name: str, array: Any) -> np.ndarray:
     """Returns a NumPy array in the byte order of this machine; what is masked is no value."""
+    if isinstance(array, list | tuple) and any(isinstance(a, np.ma.MaskedArray) for a in array):
+        array = np.ma.asarray(array)
     if isinstance(array, np.ma.MaskedArray) and np.ma.is_masked(array):
         missing = int(np.ma.getmaskarray(array).sum())
         raise ValueError(

@@ -120,8 +120,9 @@ def _findings(history: History) -> dict[str, str]:
             f"The gradient's norm was {norms.max():.2g} in epoch {int(norms.argmax()) + 1}, where "
             f"{usual:.2g} is usual. Try optax.clip_by_global_norm before the optimizer."
         )
-    # A rise that is nothing beside what has been learned is the noise of the last digits.
-    if loss[-1] > 1.1 * loss[lowest] and loss[-1] - loss[lowest] > 1e-4 * loss[0]:
+    # A rise that is nothing beside what has been learned, or beside the nat that an answer is
+    # worth where the run began with next to no loss, is the noise of the last digits.
+    if loss[-1] > 1.1 * loss[lowest] and loss[-1] - loss[lowest] > 1e-4 * max(1.0, float(loss[0])):
         found["rising"] = (
             f"The training loss was {loss[lowest]:.4g} in epoch {lowest + 1} and is "
             f"{loss[-1]:.4g} now. Try a smaller learning rate, or one that falls."

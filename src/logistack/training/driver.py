@@ -19,7 +19,7 @@ from jaxtyping import ArrayLike, Int, PRNGKeyArray, Real
 
 from logistack import _checks, checkpoint
 from logistack.layers import Params
-from logistack.training.fit import Validation, as_given, prepare, warn_of
+from logistack.training.fit import Validation, as_given, prepare, warn_of, warn_of_validation
 from logistack.training.keeper import Keeper
 from logistack.training.measures import History, no_history
 from logistack.training.progress import Callback, Progress, StopTraining, require_callbacks
@@ -228,6 +228,7 @@ def drive(
                 raise problem
             if number is not None:
                 raise _interrupted(number, result, keeper, done=now - first, epochs=epochs)
+            warn_of_validation(result, first)
             return result
 
 

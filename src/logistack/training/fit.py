@@ -112,7 +112,7 @@ def fit(  # noqa: D417 (they come in two parts)
             validate and return in their place, such as
             `optax.contrib.schedule_free_eval_params`; without effect beside `ema_decay`.
         hyperparams: numbers for `optimizer`, by name. Floats and arrays may be traced, so that
-            changing one compiles nothing and `vmap` trains a member for each; Python integers,
+            changing one compiles nothing and `vmap` trains a member for each; integers,
             such as a memory size, stay what they are, and another one is another program. (A
             number inside `optimizer` is part of the program, too: about 7 MB for each value,
             which are kept until `jax.clear_caches()`.)
@@ -174,8 +174,9 @@ def fit(  # noqa: D417 (they come in two parts)
     # JAX would take the NaN of an epoch that did not run for one that it is asked to find.
     mark = not jax.config.values["jax_debug_nans"]
     result, ran = (advance if alive else compiled_advance)(run, epochs, epochs=epochs, mark=mark)
-    if not mark and not isinstance(ran, jax.core.Tracer):
+    if not mark and not _checks.is_traced((result.history, ran)):
         result = result._replace(history=_marked(result.history, np.asarray(ran)))
+    warn_of_validation(result, run.state.epoch)
     warn_of(run, result, epochs)
     return as_given(params, result)
 
@@ -269,14 +270,12 @@ def as_given(params: Params | TrainState, result: FitResult) -> FitResult:
     return result._replace(params=split_like(result.params, params))
 
 
-def warn_of(run: Run, result: FitResult, epochs: int) -> None:
-    """Warns, outside of a trace, where the loss, the parameters or all validation is not finite."""
-    if _checks.is_traced((run, result.state, result.history.loss)):
+def warn_of_validation(result: FitResult, first: Any) -> None:
+    """Warns, outside of a trace, where no epoch after `first` has a finite validation loss."""
+    losses: Any = result.history.validation_loss
+    if losses is None or _checks.is_traced((result.state.epoch, losses, first)):
         return
-    last = int(result.state.epoch)
-    done = last - int(run.state.epoch)
-    validation: Any = result.history.validation_loss
-    if run.held is not None and done and not np.isfinite(validation).any():
+    if np.any(np.asarray(result.state.epoch) > first) and not np.isfinite(losses).any():
         warnings.warn(
             "the validation loss was not finite after any epoch, so that none is the best: the "
             "parameters are those before. Look for values that are not finite, or very large, "
@@ -284,6 +283,14 @@ def warn_of(run: Run, result: FitResult, epochs: int) -> None:
             RuntimeWarning,
             stacklevel=_checks.level_of_user(),
         )
+
+
+def warn_of(run: Run, result: FitResult, epochs: int) -> None:
+    """Warns, outside of a trace, where the loss or the parameters are not finite."""
+    if _checks.is_traced((run, result.state, result.history.loss)):
+        return
+    last = int(result.state.epoch)
+    done = last - int(run.state.epoch)
     if done == epochs or not goes_on(result.state, run.recipe):
         return
     warnings.warn(

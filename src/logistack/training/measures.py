@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Real
 
-from logistack import _checks, metrics
+from logistack import _checks, losses, metrics
 from logistack._brief import brief
 from logistack._export import exported
 from logistack._static import Static
@@ -148,11 +148,17 @@ def measure(
         targets = targets[counted(without)]
     try:
         each = jax.vmap(loss)(logits, targets)
-    except IndexError as error:
-        raise ValueError(
+    except (IndexError, TypeError, ValueError) as error:
+        given = loss.value if isinstance(loss, Static) else loss
+        if getattr(given, "__module__", None) == losses.__name__:  # says itself what it expects
+            raise
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(
             f"loss: expected a function of one sample, its logits {logits.shape[1:]} and target "
-            f"{targets.shape[1:]}, got IndexError: {error}"
+            f"{targets.shape[1:]}, got {type(error).__name__}: {error}"
         ) from error
+    if not isinstance(each, jax.Array):
+        raise TypeError(f"loss: expected one scalar a sample, got {type(each).__name__}")
     if each.shape != inputs.shape[:1]:
         raise ValueError(f"loss: expected one scalar a sample, got shape {each.shape[1:]}")
     return each.astype(wide), logits, observed
@@ -255,7 +261,7 @@ def summarize(seen: Any, whole: Whole, recipe: Recipe, *, classes: bool) -> Hist
     row = History(
         loss=reduce(seen.loss, whole.weight, recipe.reduction),
         accuracy=seen.correct / whole.weight,
-        gradient_norm=jnp.sqrt(seen.gradient_square),
+        gradient_norm=_root(seen.gradient_square),
         saturated=seen.saturated,
         stuck=(jnp.abs(seen.loss - base) <= 0.01 * base).astype(seen.loss.dtype),
     )
@@ -266,6 +272,12 @@ def summarize(seen: Any, whole: Whole, recipe: Recipe, *, classes: bool) -> Hist
         validation_loss=reduce(seen.validation_loss, weight, recipe.reduction),
         validation_accuracy=reduce(seen.validation_correct, weight, "mean"),
     )
+
+
+def _root(square: Array) -> Array:
+    """√x, whose derivative at 0, where an epoch did not run, is 0 rather than ∞."""
+    positive = square > 0
+    return jnp.where(positive, jnp.sqrt(jnp.where(positive, square, jnp.ones_like(square))), square)
 
 
 def no_history(state: TrainState) -> History:

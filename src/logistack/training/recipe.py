@@ -142,7 +142,7 @@ def _read_min_delta(name: str, value: Any, _: Params | None) -> Any:
 
 
 def _read_hyperparams(name: str, value: Any, params: Params | None) -> dict[str, Any] | None:
-    """Numbers by name. What Python has as an integer stays one: a size, which no trace may have."""
+    """Numbers by name. An integer of Python or NumPy stays one: a size, which no trace may have."""
     if value is None:
         return None
     if not isinstance(value, Mapping):
@@ -153,6 +153,8 @@ def _read_hyperparams(name: str, value: Any, params: Params | None) -> dict[str,
 
 
 def _read_hyperparam(label: str, value: Any, params: Params | None) -> Any:
+    if isinstance(value, np.generic):  # as Python's own
+        value = value.item()
     if isinstance(value, bool):
         raise TypeError(f"{label}: expected a number, got {value}: bind flags by functools.partial")
     if isinstance(value, int):
@@ -160,7 +162,7 @@ def _read_hyperparam(label: str, value: Any, params: Params | None) -> Any:
     if isinstance(value, float):  # JAX takes it to the dtype of what it meets
         if not math.isfinite(value):
             raise ValueError(f"{label}: expected finite values, got {value}")
-        return float(value)  # and not NumPy's, which has a dtype of its own
+        return value
     array = _checks.require_numeric(label, value)
     _checks.require_finite(label, array)
     assert params is not None  # only runs have these

@@ -216,13 +216,14 @@ def advance(
     run = run._replace(train=samples)
     whole = whole_of(samples, run.held, recipe, outputs)
 
+    per_member = functools.partial(_as_own_as, _of_member(run))
+    start = per_member((run.state, goes_on(run.state, recipe)))
     epoch: Callable[..., Any] = _epoch
-    first = run.state, jnp.ones((), bool), jnp.zeros((), jnp.int32), run
+    first = *start, jnp.zeros((), jnp.int32), run
     captured: list[Array] = []
     if recipe.traced:  # what a derivative is taken with respect to must be an argument
         epoch, captured = jax.closure_convert(epoch, *first)
     epoch = _passing_on_what_was_kept(epoch)
-    per_member = functools.partial(_as_own_as, _of_member(run))
 
     def one(
         carry: tuple[TrainState, Bool[Array, ""]], place: Int[Array, ""]
@@ -245,7 +246,6 @@ def advance(
     # XLA takes a loop of one turn apart and rounds otherwise in what it makes of it: n epochs at
     # once and one at a time would differ. A second turn, which runs nothing, keeps it a loop.
     places = jnp.arange(max(2, epochs), dtype=jnp.int32)
-    start = per_member((run.state, goes_on(run.state, recipe)))
     (state, _), (ran, each) = jax.lax.scan(one, start, places)
 
     def row(ran: Array, seen: Seen) -> History:

@@ -281,8 +281,18 @@ def product_in(compute_dtype: Any) -> Product:
 @jax.custom_jvp
 def _bfloat16_product(weight: Array, a: Array) -> Array:
     """W a from operands rounded to bfloat16, summed in float32."""
-    half_weight, half_a = weight.astype(jnp.bfloat16), a.astype(jnp.bfloat16)
-    total = jnp.matmul(half_weight, half_a, preferred_element_type=jnp.float32)
+
+    def product(weight: Array, a: Array) -> Array:
+        half_weight, half_a = weight.astype(jnp.bfloat16), a.astype(jnp.bfloat16)
+        return jnp.matmul(half_weight, half_a, preferred_element_type=jnp.float32)
+
+    def product_on_cpu(weight: Array, a: Array) -> Array:
+        # XLA has no product of these dtypes for some shapes there. Rounded operands in float32
+        # have the same products, and a rounding by `astype` and back would be optimized away.
+        wide = weight.astype(jnp.float32), a.astype(jnp.float32)
+        return jnp.matmul(*[jax.lax.reduce_precision(each, 8, 7) for each in wide])
+
+    total = jax.lax.platform_dependent(weight, a, cpu=product_on_cpu, default=product)
     return total.astype(weight.dtype)
 
 
