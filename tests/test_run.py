@@ -234,6 +234,8 @@ def test_masked_arrays_are_no_arrays_of_values():
     masked = np.ma.masked_greater(np.asarray(INPUTS), 1.0)
     with pytest.raises(ValueError, match=r"^inputs: expected a value everywhere, got \d+ of 36"):
         train(inputs=masked)
+    with pytest.raises(ValueError, match=r"^inputs: expected a value everywhere, got \d+ of 36"):
+        train(inputs=list(masked))
     chex.assert_trees_all_equal(train(inputs=np.ma.array(INPUTS)), train())
 
 

@@ -49,8 +49,8 @@ def command(conf: Any) -> Callable[..., Callable[[], int]]:
                 "All columns but the target are features: finite numbers with a decimal point, "
                 "or true and false, which count as 1 and 0. A missing value, a date or other text "
                 "is an error, never a guess. A number is read as the nearest float64, and the "
-                "proof is about these; an integer that float64 would round is an error. A constant "
-                "feature does no harm.",
+                "proof is about these; an integer that float64 would round is an error, and so are "
+                "different numbers that would become one. A constant feature does no harm.",
             ),
         ],
         /,

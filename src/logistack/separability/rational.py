@@ -14,6 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from logistack import _checks
+
 Key = TypeVar("Key", bound=Hashable)
 PRIME = 2**61 - 1
 """A Mersenne prime. What is independent modulo a prime is independent."""
@@ -136,7 +138,7 @@ def columns_of(name: str, array: Any) -> Columns:
     """
     if isinstance(array, jax.core.Tracer):
         raise TypeError(f"{name}: expected concrete numbers, got the tracer {array}")
-    if isinstance(array, np.ma.MaskedArray):
+    if _checks.has_mask(array):
         raise TypeError(f"{name}: expected an array of numbers, got a masked array")
     given = array
     try:
@@ -162,9 +164,8 @@ def columns_of(name: str, array: Any) -> Columns:
     if bad:
         raise ValueError(f"{name}: expected finite values, got {bad} NaN or ±inf of {array.size}")
     if not isinstance(given, np.ndarray | jax.Array) and np.abs(array).max() >= WHOLE:
-        # Of a frame's columns NumPy sees no more than what pandas has made of them together.
-        rows = list(given.itertuples(index=False)) if hasattr(given, "itertuples") else given
-        require_unrounded(name, np.asarray(rows, object).ravel().tolist(), array.ravel().tolist())
+        rows = np.asarray(_rows_as_given(given), object)
+        require_unrounded(name, rows.ravel().tolist(), array.ravel().tolist())
 
     mantissas, exponents = np.frexp(array)
     integers = np.ldexp(mantissas, 53).astype(np.int64)
@@ -182,6 +183,13 @@ def columns_of(name: str, array: Any) -> Columns:
     return Columns(integers << shifts, np.where(lowest == 10**4, 0, lowest).tolist())
 
 
+def _rows_as_given(given: Any) -> Any:
+    """The rows of a frame, of whose columns NumPy sees what the frame makes of them together."""
+    if hasattr(given, "itertuples"):  # pandas
+        return list(given.itertuples(index=False))
+    return given.rows() if hasattr(given, "rows") else given  # Polars
+
+
 def require_unrounded(name: str, given: Sequence[Any], array: Sequence[Any]) -> None:
     """Checks that the values of an array are those of the list that NumPy made it of.
 
@@ -189,7 +197,8 @@ def require_unrounded(name: str, given: Sequence[Any], array: Sequence[Any]) -> 
     of 1 beside "1" it makes "1". Python compares integers, floats and strings exactly.
     """
     for before, after in zip(given, array, strict=True):
-        before = before.item() if isinstance(before, np.generic) else before
+        plain = getattr(before, "item", None) or getattr(before, "as_py", None)  # NumPy, Arrow
+        before = plain() if plain else before
         if before != after:
             raise ValueError(
                 f"{name}: expected values of one kind, got {before!r}, which would become "
