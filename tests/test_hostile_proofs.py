@@ -18,8 +18,10 @@ from logistack.separability import (
     Separator,
     certificate_from_json,
     certify,
+    classes,
     rational,
 )
+from logistack.separability.data import data_of
 
 XOR = [[0, 0], [0, 1], [1, 0], [1, 1]]
 ZERO, ONE, HALF = Fraction(0), Fraction(1), Fraction(1, 2)
@@ -221,6 +223,35 @@ def test_many_classes_in_a_text_are_not_more_than_those_of_the_data(samples):
         bias=rational.Numbers(samples, 1, {}),
     )
     assert not read.verify(inputs, labels)
+
+
+def test_a_common_denominator_may_not_cost_far_more_than_the_numbers(monkeypatch):
+    """One long denominator is the other rows' too, and they may be of a hundred classes."""
+    whole = certify(ROW, [0, 1, 2]).multinomial
+    first, *others = map(rational.Numbers.of, whole.weight)
+    longer = first.over(first.denominator * 7**4000)
+    burdened = dataclasses.replace(whole, weight=(longer, *others))
+    assert burdened == whole
+    assert burdened.verify(ROW, [0, 1, 2])
+    monkeypatch.setattr(classes, "MOST_WORK", 2**14)
+    assert whole.verify(ROW, [0, 1, 2])
+    assert not burdened.verify(ROW, [0, 1, 2])
+
+
+def test_of_many_classes_no_table_of_scores_is_held():
+    count = 300
+    labels = np.arange(3000) % count
+    # 2cx - c² is highest for c = x: by 1 over that of its neighbors.
+    weight = [(Fraction(2 * label),) for label in range(count)]
+    bias = [Fraction(-label * label) for label in range(count)]
+    found = MultinomialSeparator(weight, bias, ONE, tuple(range(count)))
+    tracemalloc.start()
+    try:
+        assert found.least_difference(data_of(labels[:, None], labels)) == (1, 1)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 5_000_000
 
 
 @pytest.mark.parametrize("number", ["1_0", "0b11", "0o7", "+1", " 1", "1 ", "٣", "1.0", "0x_f", ""])

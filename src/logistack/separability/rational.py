@@ -76,6 +76,10 @@ class Numbers(Sequence[Fraction]):
         longest = max(map(int.bit_length, self.numerators.values()), default=0)
         return max(longest, self.denominator.bit_length())
 
+    def all_bits(self) -> int:
+        """How long all integers are together."""
+        return self.denominator.bit_length() + sum(map(int.bit_length, self.numerators.values()))
+
     def __len__(self) -> int:
         return self.length
 
@@ -215,12 +219,14 @@ def dot(matrix: np.ndarray, vector: np.ndarray) -> np.ndarray:
     work is in proportion to the digits there are. Any other matrix is multiplied by Python's
     integers.
     """
+    if matrix.dtype == object:
+        return _dot_of_objects(matrix, vector)
     if matrix.dtype != np.int64:
         return matrix @ vector
     largest = max(int(matrix.max(initial=0)), -int(matrix.min(initial=0)))
     size = (62 - largest.bit_length() - matrix.shape[1].bit_length()) // 8
     if size < 1:
-        return matrix.astype(object) @ vector
+        return _dot_of_objects(matrix.astype(object), vector)
     digits = [_digits(int(value), size) for value in vector]
     count, active = max(map(len, digits), default=0), len(digits)
     if active * count > 2 * sum(map(len, digits)):
@@ -241,6 +247,12 @@ def dot(matrix: np.ndarray, vector: np.ndarray) -> np.ndarray:
     products = np.empty(len(matrix), object)
     products[:] = [int.from_bytes(row.tobytes(), "little", signed=True) for row in rows]
     return products
+
+
+def _dot_of_objects(matrix: np.ndarray, vector: np.ndarray) -> np.ndarray:
+    """The same by Python's integers, the longest last: a sum is as long as what is in it so far."""
+    order = sorted(np.flatnonzero(vector), key=lambda place: abs(vector[place]))
+    return matrix[:, order] @ vector[order]
 
 
 def _bytes(values: np.ndarray) -> np.ndarray:
