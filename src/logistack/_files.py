@@ -19,10 +19,18 @@ def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
 
     Raises:
         ValueError: if `path` is a URL.
-        OSError: if the file cannot be written, if `path` is anything else that is not a regular
-            file, or if it is a pipe that nobody reads.
+        OSError: with the path, if the file cannot be written, if `path` is anything else that is
+            not a regular file, or if it is a pipe that nobody reads.
     """
     path = local_path("path", path)
+    try:
+        _write(path, content)
+    except OSError as error:
+        error.filename = error.filename or os.fspath(path)  # of a full disk it is not known
+        raise
+
+
+def _write(path: Path, content: bytes) -> None:
     try:
         mode = os.stat(path).st_mode
     except FileNotFoundError:

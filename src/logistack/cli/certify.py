@@ -2,6 +2,7 @@
 
 import functools
 import json
+import os
 import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -121,11 +122,11 @@ def command(conf: Any) -> Callable[..., Callable[[], int]]:
 
 
 def _certify(asked: Question) -> int:
-    data, out = asked.data, asked.out
+    data, out = asked.data, _files.local_path("--out", asked.out)
     budget = _seconds(asked.budget)
     if out.is_dir():
         raise ValueError(f"--out: expected the name of a file, got the folder {out}")
-    if out.resolve() == data.resolve():
+    if os.path.realpath(out) == os.path.realpath(data):
         raise ValueError(f"--out: expected another file than the data's, got {out}")
     table = tables.read(data, header=asked.header is not False)
     target, features = _choose(table, asked)
