@@ -55,6 +55,14 @@ def test_files_of_other_dtypes_are_refused(tmp_path, dtype):
         ls.export.safetensors.load(tmp_path / "file")
 
 
+def test_what_was_saved_at_home_is_found_there(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    ls.export.safetensors.save("~/file", PARAMS)
+    assert len(ls.export.safetensors.load("~/file")) == len(PARAMS)
+    with pytest.raises(ValueError, match="path: expected a path in the local file system"):
+        ls.export.safetensors.load("s3://bucket/file")
+
+
 def test_the_layout_of_an_array_does_not_matter(tmp_path):
     weight = np.arange(6, dtype=np.float32).reshape(3, 2).T
     ls.export.safetensors.save(tmp_path / "file", (ls.Layer(weight, np.zeros(6)[::3].astype("f")),))
