@@ -26,7 +26,8 @@ def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
     try:
         _write(path, content)
     except OSError as error:
-        error.filename = error.filename or os.fspath(path)  # of a full disk it is not known
+        if error.errno and not error.filename:  # as of a full disk
+            error.filename = os.fspath(path)
         raise
 
 
