@@ -481,6 +481,14 @@ def test_files_that_cannot_be_read(refused, folder):
     assert "Is a directory" in refused("certify", folder, "--target", "y")
 
 
+def test_a_link_to_itself_is_an_error(run, tmp_path):
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    status, _, error = run("certify", write(XOR), "--target", "class", "--out", loop)
+    assert (status, error.count("\n")) == (2, 1)
+    assert f"{loop}: Too many levels" in error
+
+
 def test_a_proof_that_cannot_be_written_is_an_error(run):
     status, out, error = run("certify", write(XOR), "--target", "class", "--out", "data.csv/proof")
     assert status == 2

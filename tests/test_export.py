@@ -115,6 +115,15 @@ def test_files_of_other_dtypes_are_refused(tmp_path, dtype):
 
 
 @each_format
+def test_what_was_saved_at_home_is_found_there(tmp_path, monkeypatch, form):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    form.save("~/file", PARAMS)
+    assert len(form.load("~/file")) == len(PARAMS)
+    with pytest.raises(ValueError, match="path: expected a path in the local file system"):
+        form.load("s3://bucket/file")
+
+
+@each_format
 def test_the_layout_of_an_array_does_not_matter(tmp_path, form):
     weight = np.arange(6, dtype=np.float32).reshape(3, 2).T
     form.save(tmp_path / "file", (ls.Layer(weight, np.zeros(6)[::3].astype("f")),))

@@ -80,6 +80,11 @@ def test_a_device_stays_one(tmp_path):
     assert link.is_symlink()
 
 
+def test_a_full_disk_is_named():
+    with pytest.raises(OSError, match="No space left on device: '/dev/full'"):
+        _files.write_whole("/dev/full", b"new")
+
+
 def test_a_folder_and_a_socket_are_refused(tmp_path):
     with pytest.raises(IsADirectoryError):
         _files.write_whole(tmp_path, b"new")

@@ -71,6 +71,7 @@ LAYER = ls.Layer(jnp.ones((2, 3)), jnp.ones(2))
         (LAYER._replace(bias=jnp.ones(3)), jnp.ones(3), ValueError, r"^layer: .*\(2, 3\) and bias \(3,\)$"),
         (ls.Layer(jnp.ones(3), jnp.ones(())), jnp.ones(3), ValueError, r"^layer: .*got weight \(3,\)"),
         (LAYER._replace(bias=jnp.ones(2, int)), jnp.ones(3), TypeError, r"^layer\.bias: .*got int32$"),
+        (LAYER._replace(weight=np.ones((2, 3), np.longdouble)), jnp.ones(3), TypeError, r"^layer\.weight: .*at most 64 bits, got float"),
         (ls.Layer(jnp.ones((4, 2, 3)), jnp.ones((4, 2))), jnp.ones(3), ValueError, r"^layer: .*square.*\(4, 2, 3\)$"),
     ],
 )  # fmt: skip

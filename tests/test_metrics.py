@@ -80,6 +80,10 @@ def test_a_row_of_one_number_is_class_1_above_one_half():
         [0.05, 0.95],
         [False, True],
         [0.9, 0.6, 1.0],
+        [0, 1e-40],
+        [-0.0, 0.0, -1e-45, 1e-45],
+        [-0.0, 0.0],
+        [-2.0, -1.0, -1e-45],
     ],
 )
 def test_the_class_of_a_row_is_that_of_its_largest_entry_however_close(row):

@@ -74,6 +74,12 @@ class TestDecisionRegions:
         axes = plots.decision_regions(SOLVES, XOR, LABELS).axes[0]
         border = np.concatenate([path.vertices for path in axes.collections[-1].get_paths()])
         assert len(border) > 50
+        (legend,) = axes.figure.legends
+        assert [text.get_text() for text in legend.get_texts()] == [
+            "class 0",
+            "class 1",
+            "output ½",
+        ]
         np.testing.assert_allclose(oracle(SOLVES, border)[-1], 0.5, atol=5e-3)
 
     def test_a_point_has_the_tint_of_its_side(self):
@@ -118,7 +124,7 @@ class TestDecisionRegions:
     def test_samples_are_drawn_by_class_in_color_and_marker(self, outputs):
         axes = plots.decision_regions(network(2, 3, outputs), XOR, LABELS).axes[0]
         np.testing.assert_array_equal(drawn(axes, LABELS), by_class(XOR, LABELS))
-        zeros, ones = axes.lines
+        zeros, ones, *_ = axes.lines
         assert (zeros.get_color(), ones.get_color()) == (plots.BLUE, plots.VERMILLION)
         assert zeros.get_marker() != ones.get_marker()
 
@@ -130,7 +136,8 @@ class TestDecisionRegions:
 
     def test_a_network_without_a_boundary_is_no_error(self):
         still = (ls.Layer(jnp.zeros((1, 2)), jnp.ones(1)),)
-        plots.decision_regions(still, XOR, LABELS)
+        figure = plots.decision_regions(still, XOR, LABELS)
+        assert len(figure.legends[0].get_texts()) == 2
         plots.decision_regions((ls.Layer(jnp.zeros((3, 2)), jnp.arange(3.0)),), XOR, LABELS)
 
     def test_many_samples_are_drawn_small_and_as_pixels(self):

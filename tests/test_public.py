@@ -223,6 +223,9 @@ def test_one_output_learns_from_integer_classes_as_from_rows():
     shares = jax.vmap(ls.probabilities, (None, 0))(by_class.params, XOR)
     np.testing.assert_allclose(shares.sum(1), np.ones(4), rtol=1e-6)
     np.testing.assert_array_equal(shares[:, 1] > 0.5, classes)
+    for given in (classes.astype(bool), classes.astype(float)):
+        with pytest.raises(TypeError, match=r"^targets: .*\(as rows: targets\[:, None\]\)"):
+            train((2, 1), given, optax.sgd(1.0), 1)
 
 
 def test_a_hidden_layer_learns_xor():

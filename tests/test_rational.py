@@ -82,11 +82,11 @@ def test_products_with_numbers_of_very_different_lengths_are_exact(data):
     bits = data.draw(st.sampled_from([1, 30, 50, 61]))
     row = st.lists(st.integers(-(2**bits), 2**bits), min_size=width, max_size=width)
     matrix = data.draw(st.lists(row, max_size=3))
-    found = rational.dot(
-        np.array(matrix, np.int64).reshape(len(matrix), width), np.array(vector, object)
-    )
-    assert found.tolist() == [sum(a * b for a, b in zip(r, vector, strict=True)) for r in matrix]
-    assert all(type(value) is int for value in found.tolist())
+    for dtype in (np.int64, object):
+        rows = np.array(matrix, dtype).reshape(len(matrix), width)
+        found = rational.dot(rows, np.array(vector, object)).tolist()
+        assert found == [sum(a * b for a, b in zip(r, vector, strict=True)) for r in matrix]
+        assert all(type(value) is int for value in found)
 
 
 @given(st.lists(st.fractions(), max_size=6), st.integers(1, 9))

@@ -867,6 +867,23 @@ class TestUntangle:
         assert [type(part) for part in found] == [Separator, CommonPoint]
 
 
+class FrameOfRows:
+    """As a frame of Polars is: an array of one dtype, with its rows as they are beside it."""
+
+    def __init__(self, rows):
+        self.rows = lambda: rows
+
+    def __array__(self, dtype=None, copy=None):
+        return np.array(self.rows(), float)
+
+
+class ArrowScalar:
+    """An element of an array of Arrow, which equals no number of Python's."""
+
+    def __init__(self, value):
+        self.as_py = lambda: value
+
+
 class TestErrors:
     @pytest.mark.parametrize(
         ("inputs", "labels", "options", "error", "message"),
@@ -884,6 +901,13 @@ class TestErrors:
             ([[1]], [[0]], {}, ValueError, r"labels: expected shape \(1,\), one a sample"),
             ([[1]], [math.nan], {}, ValueError, "labels: expected finite values, got 1 NaN"),
             ([[1]], [None], {}, TypeError, "labels: expected numbers or strings, got dtype object"),
+            (
+                [[1]],
+                np.ones(1, np.longdouble),
+                {},
+                TypeError,
+                "labels: expected .* at most 64 bits",
+            ),
             ([[1], [2]], [0, 1], {"positive": 2}, ValueError, r"positive: expected one of .*got 2"),
             ([[1], [2]], [0, 1], {"negative": 0}, ValueError, "negative: expected a label other"),
             (
@@ -910,6 +934,7 @@ class TestErrors:
             [[2**63, -1], [2**63 + 1, -1]],
             [[np.uint64(2**63 + 1), np.int64(-1)], [1, 2]],
             pandas.DataFrame({"a": [2**53 + 1, 2**53], "b": [0.5, 0.5]}),
+            FrameOfRows([(2**53 + 1, 0.5), (2**53, 0.5)]),
         ],
     )
     def test_what_numpy_would_round_is_refused(self, inputs):
@@ -963,8 +988,12 @@ class TestErrors:
         masked = np.ma.array([[1], [2]], mask=[[True], [False]])
         with pytest.raises(TypeError, match="inputs: expected an array of numbers, got a masked"):
             certify(masked, [0, 1])
+        with pytest.raises(TypeError, match="inputs: expected an array of numbers, got a masked"):
+            certify(list(masked), [0, 1])
         with pytest.raises(TypeError, match="labels: expected numbers or strings, got a masked"):
             certify([[1], [2]], np.ma.array([0, 1]))
+        with pytest.raises(TypeError, match="labels: expected numbers or strings, got a masked"):
+            certify([[1], [2]], [0, np.ma.masked])
 
     def test_a_trace_is_refused(self):
         with pytest.raises(TypeError, match="inputs: expected concrete numbers, got the tracer"):
@@ -975,6 +1004,14 @@ class TestErrors:
     def test_numbers_in_lists_of_objects_are_labels_as_well(self):
         labels = np.array(["a", "b"], object)
         assert certify([[0], [1]], labels).positive == "b"
+
+    def test_labels_of_arrow_are_those_of_python(self):
+        class Column(list):
+            def __array__(self, dtype=None, copy=None):
+                return np.array([0, 1])
+
+        labels = Column([ArrowScalar(0), ArrowScalar(1)])
+        assert certify([[0], [1]], labels).positive == 1
 
     def test_an_untangled_network_must_fit(self):
         with pytest.raises((ValueError, TypeError)):

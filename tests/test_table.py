@@ -101,10 +101,13 @@ def test_equal_numbers_have_one_decimal(data):
     ("one", "other"),
     [("0.3", "0.30000000000000000001"), ("0", "1e-400"), ("1", "0.99999999999999999999")],
 )
-def test_labels_that_one_float_would_merge_are_refused(one, other):
+def test_numbers_that_one_float_would_merge_are_refused(one, other):
     with pytest.raises(ValueError, match="expected labels that float64 tells apart, got '"):
         table.labels(column(one, "5", other), 0)
-    assert len(set(table.labels(column(one, f"{one}e0", f"+{one}"), 0).tolist())) == 1
+    with pytest.raises(table.NumbersError, match="expected numbers that float64 tells apart, got"):
+        table.numbers(column(one, "5", other), [0])
+    for read_column in (table.labels, lambda cells, place: table.numbers(cells, [place])[:, 0]):
+        assert len(set(read_column(column(one, f"{one}e0", f"+{one}"), 0).tolist())) == 1
 
 
 def test_the_wrong_columns_are_known_by_their_places():

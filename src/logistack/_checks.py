@@ -35,9 +35,9 @@ def require_numbers(name: str, array: Any) -> jax.Array | np.ndarray:
 
 def as_array(name: str, array: Any) -> np.ndarray:
     """Returns a NumPy array in the byte order of this machine; what is masked is no value."""
-    if isinstance(array, list | tuple) and any(isinstance(a, np.ma.MaskedArray) for a in array):
-        array = np.ma.asarray(array)
-    if isinstance(array, np.ma.MaskedArray) and np.ma.is_masked(array):
+    if has_mask(array):
+        array = np.ma.array(array)  # of a list's parts, NumPy itself forgets the masks
+    if np.ma.is_masked(array):
         missing = int(np.ma.getmaskarray(array).sum())
         raise ValueError(
             f"{name}: expected a value everywhere, got {missing} of {array.size} masked"
@@ -49,6 +49,12 @@ def as_array(name: str, array: Any) -> np.ndarray:
     if array.dtype.isnative:
         return array
     return array.astype(array.dtype.newbyteorder("="))
+
+
+def has_mask(array: Any) -> bool:
+    """Whether an array, or one in a list, is of the kind that has a mask."""
+    parts = array if isinstance(array, list | tuple) else [array]
+    return any(isinstance(part, np.ma.MaskedArray) for part in parts)
 
 
 def on_device(array: jax.Array | np.ndarray) -> jax.Array:

@@ -19,14 +19,14 @@ def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
 
     Raises:
         ValueError: if `path` is a URL.
-        OSError: if the file cannot be written, if `path` is anything else that is not a regular
-            file, or if it is a pipe that nobody reads.
+        OSError: with the path, if the file cannot be written, if `path` is anything else that is
+            not a regular file, or if it is a pipe that nobody reads.
     """
     path = local_path("path", path)
     try:
         _write(path, content)
     except OSError as error:
-        if error.filename is None:  # as where the disk is full
+        if error.errno and not error.filename:  # as of a full disk
             error.filename = os.fspath(path)
         raise
 

@@ -240,8 +240,10 @@ def _require_layer(name: str, layer: Any) -> Layer:
     for part, array in layer._asdict().items():
         if not isinstance(array, jax.Array | np.ndarray):
             raise TypeError(f"{name}.{part}: expected an array, got {type(array).__name__}")
-        if not jnp.issubdtype(array.dtype, jnp.floating):
-            raise TypeError(f"{name}.{part}: expected a floating dtype, got {array.dtype}")
+        if not jnp.issubdtype(array.dtype, jnp.floating) or array.dtype.itemsize > 8:
+            raise TypeError(
+                f"{name}.{part}: expected a floating dtype of at most 64 bits, got {array.dtype}"
+            )
     shape, bias_shape = layer.weight.shape, layer.bias.shape
     if len(shape) not in (2, 3) or bias_shape != shape[:-1]:
         raise ValueError(

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int, Real
 
 from logistack import _checks
+from logistack._bits import bits_of
 
 
 def cross_entropy(
@@ -39,16 +40,11 @@ def cross_entropy(
     _checks.require_range("outputs", outputs, 0, 1, "probabilities")
     rows, target = _require_target("outputs", outputs, target)
     # Where ŷ is 0, so is the product with ln y, also for y = 0; the derivative ŷ / y is not 0 / 0.
-    counted = _bits(target) > 0
+    counted = bits_of(target) > 0
     logarithms = _ln(jnp.where(counted, rows, jnp.ones_like(rows)))
     # As a product, a subnormal ŷ times ln 0 would be 0 · ∞.
     terms = jnp.where(logarithms > -jnp.inf, target * logarithms, logarithms)
     return -jnp.sum(terms).astype(outputs.dtype)
-
-
-def _bits(x: Array) -> Array:
-    """The bits of numbers as signed integers, whose order and whose sign are those of x ≥ 0."""
-    return jax.lax.bitcast_convert_type(x, jnp.int64 if x.dtype == jnp.float64 else jnp.int32)
 
 
 # XLA's arithmetic takes a subnormal number for 0, whose logarithm is −∞. But the bits of such a
@@ -58,7 +54,7 @@ def _bits(x: Array) -> Array:
 
 def _as_multiple(x: Array) -> tuple[Array, Array, int]:
     """For x ≥ 0: k where x is subnormal and else x, which of the two it is, and e."""
-    bits, limits = _bits(x), np.finfo(x.dtype)
+    bits, limits = bits_of(x), np.finfo(x.dtype)
     subnormal = (bits > 0) & (bits < 2**limits.nmant)
     multiple = jnp.where(subnormal, bits.astype(x.dtype), x)
     return multiple, subnormal, int(limits.minexp - limits.nmant)

@@ -9,9 +9,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int, Real
 
 from logistack import _checks
+from logistack._bits import bits_of
 
 
 def predicted_class(logits: Real[ArrayLike, "*n out"]) -> Int[Array, "*n"]:
@@ -89,7 +91,15 @@ def target_class(targets: Real[ArrayLike, "n out"] | Int[ArrayLike, " n"]) -> In
     if targets.shape[-1] == 1:
         numbers = targets[..., 0].astype(_checks.float32_or_wider(targets.dtype))
         return (numbers > 0.5).astype(jnp.int32)
-    return jnp.argmax(targets, axis=-1).astype(jnp.int32)
+    return jnp.argmax(_in_order(targets), axis=-1).astype(jnp.int32)
+
+
+def _in_order(numbers: jax.Array) -> jax.Array:
+    """Integers in the order of numbers; XLA takes a subnormal float for 0."""
+    if not jnp.issubdtype(numbers.dtype, jnp.floating):
+        return numbers
+    bits = bits_of(numbers.astype(_checks.float32_or_wider(numbers.dtype)))
+    return jnp.where(bits < 0, np.iinfo(bits.dtype).min - bits, bits)  # -0.0 becomes 0
 
 
 def accuracy(

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import os
 import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -49,8 +50,8 @@ def command(conf: Any) -> Callable[..., Callable[[], int]]:
                 "All columns but the target are features: finite numbers with a decimal point, "
                 "or true and false, which count as 1 and 0. A missing value, a date or other text "
                 "is an error, never a guess. A number is read as the nearest float64, and the "
-                "proof is about these; an integer that float64 would round is an error. A constant "
-                "feature does no harm.",
+                "proof is about these; an integer that float64 would round is an error, and so are "
+                "different numbers that would become one. A constant feature does no harm.",
             ),
         ],
         /,
@@ -125,7 +126,7 @@ def _certify(asked: Question) -> int:
     budget = _seconds(asked.budget)
     if out.is_dir():
         raise ValueError(f"--out: expected the name of a file, got the folder {out}")
-    if out.resolve() == data.resolve():
+    if os.path.realpath(out) == os.path.realpath(data):
         raise ValueError(f"--out: expected another file than the data's, got {out}")
     table = tables.read(data, header=asked.header is not False)
     target, features = _choose(table, asked)

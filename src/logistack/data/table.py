@@ -125,14 +125,14 @@ def numbers(table: Table, columns: Sequence[int]) -> np.ndarray:
     """The numbers of some columns, as the nearest float64 of every cell.
 
     A cell of at least 2⁵³ that float64 would round is an error, unless it is what a program
-    writes for that float, such as 1e+23.
+    writes for that float, such as 1e+23; and so are two different numbers that are one float64.
 
     Returns:
         (samples, columns), float64. Where every cell of a column is true or false, these are 1
         and 0.
 
     Raises:
-        NumbersError: if a cell is not a finite number, or would be rounded so.
+        NumbersError: if a cell is not a finite number, or would be rounded or merged so.
     """
     values = np.empty((len(table.columns[0]), len(columns)))
     wrong, words = [], ""
@@ -166,7 +166,23 @@ def _numbers(table: Table, column: int) -> np.ndarray:
         bad = [text for text in texts if not good(text)]
         if bad:
             raise table.error(column, f"expected {what}, got {_rows(table.columns[column], bad)}")
+    if len(set(values.values())) < len(values):
+        _require_apart(table, column, texts, "numbers")
     return np.array([values[text] for text in texts])[codes]
+
+
+def _require_apart(table: Table, column: int, texts: Sequence[str], kind: str) -> None:
+    """Raises ValueError for two different numbers that are one float64."""
+    known: dict[float, str] = {}
+    for text in texts:
+        other = known.setdefault(float(text), text)
+        if _decimal(other) != _decimal(text):
+            cells = table.columns[column]
+            raise table.error(
+                column,
+                f"expected {kind} that float64 tells apart, got {_rows(cells, [other])} and "
+                f"{_rows(cells, [text])}",
+            )
 
 
 def _survives(text: str, value: float) -> bool:
@@ -210,15 +226,7 @@ def labels(table: Table, column: int) -> np.ndarray:
         raise table.error(column, f"expected a label in every row, got {_rows(cells, missing)}")
     if not all(NUMBER.fullmatch(text) and abs(float(text)) < WHOLE for text in texts):
         return np.array(texts)[codes]
-    known: dict[float, str] = {}
-    for text in texts:
-        other = known.setdefault(float(text), text)
-        if _decimal(other) != _decimal(text):
-            raise table.error(
-                column,
-                f"expected labels that float64 tells apart, got {_rows(cells, [other])} and "
-                f"{_rows(cells, [text])}",
-            )
+    _require_apart(table, column, texts, "labels")
     values = np.array([float(text) for text in texts])
     whole = (values == np.round(values)).all()
     return (values.astype(np.int64) if whole else values)[codes]

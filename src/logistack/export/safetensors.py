@@ -56,15 +56,16 @@ def load(path: str | os.PathLike[str]) -> Params:
         A tuple of `Layer`.
 
     Raises:
-        ValueError: if the path is a URL, or if the file is truncated, is not a safetensors file,
-            holds other tensors, or holds float64 while JAX has 64-bit numbers disabled.
+        ValueError: if the file is truncated, is not a safetensors file, holds other tensors, or
+            holds float64 while JAX has 64-bit numbers disabled; or if `path` is a URL.
         TypeError: if a tensor has another dtype than those `save` takes.
         FileNotFoundError: if the file does not exist.
         ModuleNotFoundError: if safetensors is not installed.
     """
+    path = _files.local_path("path", path)
     library = _checks.import_extra("safetensors", "export")
     try:
-        with library.safe_open(_files.local_path("path", path), framework="numpy") as file:
+        with library.safe_open(path, framework="numpy") as file:
             names = list(file.keys())
             for name in names:
                 _require_dtype(name, file.get_slice(name).get_dtype())

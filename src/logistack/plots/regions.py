@@ -78,6 +78,8 @@ def decision_regions(
             lead = z[..., output] - np.delete(z, output, axis=-1).max(axis=-1)
             _draw_boundary(axes, columns, rows, lead)
     draw_samples(axes, samples.inputs, samples.ranks, samples.names)
+    if outputs == 1 and z.min() < 0 < z.max():
+        axes.plot([], [], color="black", label="output ½")
     set_frame(axes, frame, axis_labels)
     legend_above(figure, 3)
     return figure

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import ClassVar
@@ -20,6 +21,9 @@ from logistack.separability.arithmetic import (
 from logistack.separability.certificates import Certificate, CommonPoint, Separator
 from logistack.separability.data import Data, Label
 from logistack.separability.rational import Keyed, Numbers
+
+MOST_WORK = 2**32
+"""In bits of all scores, what a common denominator may cost that makes the numbers much longer."""
 
 
 class AllClasses(Certificate):
@@ -61,33 +65,33 @@ class MultinomialSeparator(AllClasses):
         if rows is None:
             return None
         *weights, bias = rows
-        place = {label: number for number, label in enumerate(self.classes)}
-        order = [place[label] for label in data.classes]
-        found, denominator = [], 1
-        bits = len(order) * max(row.bits() for row in rows)
-        for part in rational.blocks(len(data.own), bits):
+        numbers = {label: number for number, label in enumerate(self.classes)}
+        order = [numbers[label] for label in data.classes]
+        least, denominator = math.inf, 1
+        for part in rational.blocks(len(data.own), max(row.bits() for row in rows)):
             inputs, own = data.inputs.take(part), data.own[part]
-            columns = []
-            for number in order:
+            mine, highest = np.full((2, len(own)), -math.inf, object)
+            for place, number in enumerate(order):
                 products, denominator = scores(inputs, weights[number])
                 constant = bias.numerators.get(number, 0) * (denominator // bias.denominator)
-                columns.append(products + constant)
-            every = np.stack(columns, axis=1)
-            samples = np.arange(len(own))
-            mine = every[samples, own]
-            # In place of the own score that of another class, which the highest of them is over.
-            every[samples, own] = every[samples, own - 1]
-            found.append(min(mine - every.max(axis=1)))
-        return int(min(found)), denominator
+                here = own == place
+                mine[here] = products[here] + constant
+                highest[~here] = np.maximum(highest[~here], products[~here] + constant)
+            least = min(least, min(mine - highest))
+        return int(least), denominator
 
     def _holds(self, data: Data) -> bool:
         if not len(self.weight) == len(self.bias) == len(self.classes) > 1:
             return False
         if {len(weight) for weight in self.weight} != {len(data.inputs.exponents)}:
             return False
-        rows = over_one_denominator([*self.weight, self.bias])
+        given = [*map(Numbers.of, self.weight), Numbers.of(self.bias)]
+        rows = over_one_denominator(given)
         entries = len(self.classes) * len(data.inputs.exponents)
         if rows is None or any(too_long(row, data.inputs, entries) for row in rows):
+            return False
+        own, common = (sum(row.all_bits() for row in those) for those in (given, rows))
+        if common > 2 * own and common * len(data.own) > MOST_WORK:
             return False
         least = self.least_difference(data)
         if least is None or not is_unit(rows[:-1]):

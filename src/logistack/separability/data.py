@@ -5,6 +5,7 @@ from typing import Any, NamedTuple, TypeAlias
 import jax
 import numpy as np
 
+from logistack import _checks
 from logistack.separability import rational
 
 Label: TypeAlias = bool | int | float | str
@@ -39,7 +40,7 @@ def labels_of(labels: Any, samples: int) -> np.ndarray:
     """Checks labels, one a sample: numbers, or strings, that are what they were before NumPy."""
     if isinstance(labels, jax.core.Tracer):
         raise TypeError(f"labels: expected concrete labels, got the tracer {labels}")
-    if isinstance(labels, np.ma.MaskedArray):
+    if _checks.has_mask(labels):
         raise TypeError("labels: expected numbers or strings, got a masked array")
     given = labels
     labels = np.asarray(given)
@@ -50,6 +51,8 @@ def labels_of(labels: Any, samples: int) -> np.ndarray:
         labels = np.asarray(given)
     if labels.dtype.kind not in "biufU":
         raise TypeError(f"labels: expected numbers or strings, got dtype {labels.dtype}")
+    if labels.dtype.kind == "f" and labels.dtype.itemsize > 8:
+        raise TypeError(f"labels: expected numbers of at most 64 bits, got dtype {labels.dtype}")
     if labels.dtype.kind == "f" and not np.isfinite(labels).all():
         bad = samples - np.isfinite(labels).sum()
         raise ValueError(f"labels: expected finite values, got {bad} NaN or ±inf of {samples}")

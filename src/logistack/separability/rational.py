@@ -14,6 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from logistack import _checks
+
 Key = TypeVar("Key", bound=Hashable)
 PRIME = 2**61 - 1
 """A Mersenne prime. What is independent modulo a prime is independent."""
@@ -73,6 +75,10 @@ class Numbers(Sequence[Fraction]):
         """How long the longest integer is."""
         longest = max(map(int.bit_length, self.numerators.values()), default=0)
         return max(longest, self.denominator.bit_length())
+
+    def all_bits(self) -> int:
+        """How long all integers are together."""
+        return self.denominator.bit_length() + sum(map(int.bit_length, self.numerators.values()))
 
     def __len__(self) -> int:
         return self.length
@@ -136,7 +142,7 @@ def columns_of(name: str, array: Any) -> Columns:
     """
     if isinstance(array, jax.core.Tracer):
         raise TypeError(f"{name}: expected concrete numbers, got the tracer {array}")
-    if isinstance(array, np.ma.MaskedArray):
+    if _checks.has_mask(array):
         raise TypeError(f"{name}: expected an array of numbers, got a masked array")
     given = array
     try:
@@ -162,9 +168,8 @@ def columns_of(name: str, array: Any) -> Columns:
     if bad:
         raise ValueError(f"{name}: expected finite values, got {bad} NaN or ±inf of {array.size}")
     if not isinstance(given, np.ndarray | jax.Array) and np.abs(array).max() >= WHOLE:
-        # Of a frame's columns NumPy sees no more than what pandas has made of them together.
-        rows = list(given.itertuples(index=False)) if hasattr(given, "itertuples") else given
-        require_unrounded(name, np.asarray(rows, object).ravel().tolist(), array.ravel().tolist())
+        rows = np.asarray(_rows_as_given(given), object)
+        require_unrounded(name, rows.ravel().tolist(), array.ravel().tolist())
 
     mantissas, exponents = np.frexp(array)
     integers = np.ldexp(mantissas, 53).astype(np.int64)
@@ -182,6 +187,13 @@ def columns_of(name: str, array: Any) -> Columns:
     return Columns(integers << shifts, np.where(lowest == 10**4, 0, lowest).tolist())
 
 
+def _rows_as_given(given: Any) -> Any:
+    """The rows of a frame, of whose columns NumPy sees what the frame makes of them together."""
+    if hasattr(given, "itertuples"):  # pandas
+        return list(given.itertuples(index=False))
+    return given.rows() if hasattr(given, "rows") else given  # Polars
+
+
 def require_unrounded(name: str, given: Sequence[Any], array: Sequence[Any]) -> None:
     """Checks that the values of an array are those of the list that NumPy made it of.
 
@@ -189,7 +201,8 @@ def require_unrounded(name: str, given: Sequence[Any], array: Sequence[Any]) -> 
     of 1 beside "1" it makes "1". Python compares integers, floats and strings exactly.
     """
     for before, after in zip(given, array, strict=True):
-        before = before.item() if isinstance(before, np.generic) else before
+        plain = getattr(before, "item", None) or getattr(before, "as_py", None)  # NumPy, Arrow
+        before = plain() if plain else before
         if before != after:
             raise ValueError(
                 f"{name}: expected values of one kind, got {before!r}, which would become "
@@ -206,12 +219,14 @@ def dot(matrix: np.ndarray, vector: np.ndarray) -> np.ndarray:
     work is in proportion to the digits there are. Any other matrix is multiplied by Python's
     integers.
     """
+    if matrix.dtype == object:
+        return _dot_of_objects(matrix, vector)
     if matrix.dtype != np.int64:
         return matrix @ vector
     largest = max(int(matrix.max(initial=0)), -int(matrix.min(initial=0)))
     size = (62 - largest.bit_length() - matrix.shape[1].bit_length()) // 8
     if size < 1:
-        return matrix.astype(object) @ vector
+        return _dot_of_objects(matrix.astype(object), vector)
     digits = [_digits(int(value), size) for value in vector]
     count, active = max(map(len, digits), default=0), len(digits)
     if active * count > 2 * sum(map(len, digits)):
@@ -232,6 +247,12 @@ def dot(matrix: np.ndarray, vector: np.ndarray) -> np.ndarray:
     products = np.empty(len(matrix), object)
     products[:] = [int.from_bytes(row.tobytes(), "little", signed=True) for row in rows]
     return products
+
+
+def _dot_of_objects(matrix: np.ndarray, vector: np.ndarray) -> np.ndarray:
+    """The same by Python's integers, the longest last: a sum is as long as what is in it so far."""
+    order = sorted(np.flatnonzero(vector), key=lambda place: abs(vector[place]))
+    return matrix[:, order] @ vector[order]
 
 
 def _bytes(values: np.ndarray) -> np.ndarray:

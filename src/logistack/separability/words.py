@@ -19,6 +19,8 @@ NUMERICAL = "it has an answer in floating point, and says itself that this is no
 DIFFERENT = "its numbers and those of the data do not agree"
 SHOWN = 10
 """So many labels are named."""
+LONGEST = 200
+"""Characters of a label that are shown, or bits of a number."""
 
 
 class Side(NamedTuple):
@@ -33,9 +35,17 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'s' * (number != 1)}"
 
 
+def named(label: Any) -> str:
+    """A label, which in a hostile text is as long as the text."""
+    if isinstance(label, int) and label.bit_length() > LONGEST:
+        return f"an integer of {label.bit_length():,} bits"
+    text = repr(label)
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
+
+
 def listed(labels: Sequence[Any]) -> str:
     """The first labels, and how many there are if these are not all."""
-    words = ", ".join(map(repr, labels[:SHOWN]))
+    words = ", ".join(map(named, labels[:SHOWN]))
     return words if len(labels) <= SHOWN else f"{words}, ... ({len(labels):,} in all)"
 
 
@@ -110,7 +120,7 @@ def _labeled(side: Side) -> str:
 
 def one_label(label: Any) -> str:
     """The evidence that there is nothing to separate."""
-    return f"every sample has the label {label!r}"
+    return f"every sample has the label {named(label)}"
 
 
 def nothing(label: Any) -> str:
@@ -135,8 +145,8 @@ def table(
     pairs: Sequence[tuple[Any, Any, str]], rest: Sequence[tuple[Any, str]], whole: str
 ) -> str:
     """The entries of pairs, of classes against the rest, and of all classes at once."""
-    rows = [(repr(a), repr(b), entry) for a, b, entry in pairs]
-    rows += [(repr(label), "the rest", entry) for label, entry in rest]
+    rows = [(named(a), named(b), entry) for a, b, entry in pairs]
+    rows += [(named(label), "the rest", entry) for label, entry in rest]
     widths = [max(len(row[place]) for row in rows) for place in range(2)]
     lines = [f"  {a:<{widths[0]}}  and  {b:<{widths[1]}}   {entry}" for a, b, entry in rows]
     return "\n".join(
@@ -152,7 +162,7 @@ def table(
 
 def about(label: Any, classes: Sequence[Any]) -> str:
     """The objection to a label that no sample has."""
-    return f"it is about the label {label!r}, the data have {listed(classes)}"
+    return f"it is about the label {named(label)}, the data have {listed(classes)}"
 
 
 def about_all(labels: Sequence[Any], classes: Sequence[Any]) -> str:

@@ -463,9 +463,10 @@ def check_samples(
             _checks.require_range(f"{of}targets", targets, 0, 1, "values")
         return inputs, targets
     if not jnp.issubdtype(targets.dtype, jnp.integer):
+        hint = " (as rows: targets[:, None])" if outputs == 1 else ""
         raise TypeError(
-            f"{of}targets: expected integer classes for one axis, got dtype "
-            f"{given or targets.dtype}"
+            f"{of}targets: expected integer classes of shape {rows[:1]}, got dtype "
+            f"{given or targets.dtype}{hint}"
         )
     _checks.require_range(
         f"{of}targets", targets, 0, metrics.class_count(outputs) - 1, "integer classes"
