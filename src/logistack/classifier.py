@@ -20,10 +20,11 @@ from logistack._brief import brief
 from logistack.export import numpy as npz
 from logistack.export._tensors import named
 from logistack.initialization import init_params
-from logistack.layers import Params, depth_of
+from logistack.layers import Params
 from logistack.network import logits
 from logistack.separability.data import labels_of
 from logistack.training import FitResult, fit
+from logistack.training.sizes import sizes_of
 
 LOSSES = {
     "sigmoid": losses.sigmoid_cross_entropy,
@@ -53,7 +54,7 @@ class Classifier:
     loss: str
 
     def __repr__(self) -> str:
-        sizes = "-".join(map(str, _sizes(self.params)))
+        sizes = "-".join(map(str, sizes_of(self.params)))
         shown = ", ".join(map(repr, self.labels[:6].tolist()))
         return f"Classifier({sizes}, {self.loss}, labels {shown}{', …' * (len(self.labels) > 6)})"
 
@@ -311,7 +312,7 @@ def load_classifier(path: str | os.PathLike[str]) -> Classifier:
         )
     mean, scale, labels, loss = (arrays.pop(name) for name in OWN)
     params = npz.read_params(path, arrays)
-    features, *_, outputs = _sizes(params)
+    features, *_, outputs = sizes_of(params)
     classes = 2 if outputs == 1 else outputs
     good = (
         str(loss) in LOSSES
@@ -325,11 +326,6 @@ def load_classifier(path: str | os.PathLike[str]) -> Classifier:
     if not good:
         raise ValueError(f"path: expected a classifier whose parts fit together, got {path}")
     return Classifier(params, mean, scale, labels, str(loss))
-
-
-def _sizes(params: Params) -> list[int]:
-    units = [layer.weight.shape[-2] for layer in params for _ in range(depth_of(layer))]
-    return [params[0].weight.shape[-1], *units]
 
 
 def _table(inputs: Any, features: int | None = None) -> np.ndarray:

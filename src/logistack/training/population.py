@@ -5,7 +5,6 @@ always, a number of the recipe or a row of weights where each member has its own
 through the two functions that every run goes through, `begin` and `advance`.
 """
 
-import contextlib
 import dataclasses
 import functools
 import warnings
@@ -20,22 +19,26 @@ from jaxtyping import Array, ArrayLike, Bool, Int, PRNGKeyArray, Real
 from logistack import _checks
 from logistack.layers import (
     SCANNED,
-    Layer,
     Params,
     join_runs,
-    require_params,
     split_like,
     unstack,
 )
 from logistack.training.fit import Validation, prepare
 from logistack.training.joining import joined_for, trains_filled_up
 from logistack.training.measures import History, counted
+from logistack.training.members import (
+    Own,
+    last_epoch,
+    member_of,
+    require_keys,
+    require_networks,
+)
 from logistack.training.recipe import (
     MEMBERWISE,
     Optimizer,
     Options,
     Recipe,
-    read_number,
     read_option,
     spells_out,
 )
@@ -83,11 +86,17 @@ def fit_population(  # noqa: D417 (they come in two parts)
     `label_smoothing`, `ema_decay`, `class_weight`, `patience` and `min_delta`. So may a row of
     weights, of which folds, bootstraps and learning curves consist.
 
+    Networks of a list are trained in groups, as `training.group_sizes` puts them together: the
+    smaller have units that are not there, which neither the optimizer nor dropout sees. An
+    optimizer that sees how large an array is, as Muon does, gets groups of one size. Each group
+    adds to the program, and to the time it takes to compile.
+
     Main arguments:
         keys: a JAX random key for each member, `(members,)`, as from `jax.random.split`.
         params: the parameters to start from, with a leading axis of members everywhere, as
-            `jax.vmap(init_params, (0, None))(keys, sizes)` gives them; or a `TrainState` so, to
-            continue from.
+            `jax.vmap(lambda key: init_params(key, sizes))(keys)` gives them; or a list of networks
+            of any widths and depths, of the same inputs and outputs. Likewise a `TrainState`, or
+            a list of them, to continue from.
         inputs: samples, `(n, in)`, the same for all.
         targets: rows `(n, out)`, or integer classes `(n,)`.
         optimizer: any Optax gradient transformation; with `hyperparams`, a function of them that
@@ -104,7 +113,8 @@ def fit_population(  # noqa: D417 (they come in two parts)
         options: the other options of `fit`, which describes them.
 
     Returns:
-        A `FitResult` with a leading axis of members everywhere.
+        A `FitResult` with a leading axis of members everywhere. For a list, its `params` and
+        `state` are lists, and its history has NaN for the layers that a member does not have.
 
     Raises:
         ValueError: if the number of keys, of parameters and of the values for each member differ,
@@ -181,11 +191,11 @@ def prepare_members(
     """Checks what the user gave, and makes runs of it: `prepare` for one member of each group."""
     if order not in ("own", "shared"):
         raise ValueError(f"order: expected 'own' or 'shared', got {order!r}")
-    keys = _require_keys(keys)
+    keys = require_keys(keys)
     members = len(keys)
-    networks = _require_networks(params, members)
+    networks = require_networks(params, members)
     one = networks[0] if isinstance(networks, list) else member_of(networks, 0)
-    own = _Own(members, one.params if isinstance(one, TrainState) else one)
+    own = Own(members, one.params if isinstance(one, TrainState) else one)
     stand_ins = {name: own.stand_in(name, value) for name, value in options.items()}
     weights, sample_weight = own.rows("sample_weight", sample_weight)
     if isinstance(validation, tuple | list):
@@ -212,7 +222,7 @@ def prepare_members(
         held = held._replace(weights=held_weights)
     if order == "shared":
         train = _counted_by_any(train)
-        run = run._replace(order=Order(keys[0], _last_epoch(networks)))
+        run = run._replace(order=Order(keys[0], last_epoch(networks)))
 
     def group(places: np.ndarray, given: Any, units: Any, sizes: Any) -> Group:
         def rows(samples: Samples | None) -> Samples | None:
@@ -284,165 +294,6 @@ def _shapes(like: Any, recipe: Recipe, sizes: Sizes) -> Any:
         return shapes_of(like, sizes)
     params = shapes_of(like.params, sizes)
     return shapes_like(params, jax.eval_shape(recipe.build().init, params), like)
-
-
-def _require_keys(keys: Any) -> PRNGKeyArray:
-    """One JAX random key for each member, of the new kind or the old."""
-    if not isinstance(keys, jax.Array) or not keys.ndim:
-        raise TypeError(f"keys: expected JAX random keys, as from jax.random.split, got {keys!r}")
-    if not len(keys):
-        raise ValueError("keys: expected a key for each member, at least one, got none")
-    _checks.require_key("keys", keys[0])
-    return keys
-
-
-def _require_networks(params: Any, members: int) -> Any:
-    """One tree with a leading axis of so many members everywhere, or a list of networks."""
-    if isinstance(params, list) and not all(isinstance(part, Layer) for part in params):
-        return _require_list(params, members)
-    if not isinstance(params, TrainState | tuple | list) or isinstance(params, Layer):
-        raise TypeError(
-            "params: expected a tuple of Layer with a leading axis of members, or a TrainState "
-            f"so, or a list of either without, got {type(params).__name__}"
-        )
-    leaves = jax.tree.leaves(params)
-    lengths = {np.shape(leaf)[0] if np.ndim(leaf) else None for leaf in leaves}
-    if lengths != {members}:
-        raise ValueError(
-            f"params: expected a leading axis of {members} members everywhere, as many as keys, "
-            f"got {' and '.join(sorted(map(str, lengths)))}"
-        )
-    return jax.tree.map(jnp.asarray, params if isinstance(params, TrainState) else tuple(params))
-
-
-def _require_list(params: list[Any], members: int) -> list[Any]:
-    """As many networks, or states, of the same inputs, outputs and dtype."""
-    if len(params) != members:
-        raise ValueError(f"params: expected {members} networks, as many as keys, got {len(params)}")
-    networks: list[Any] = []
-    for place, given in enumerate(params):
-        state = isinstance(given, TrainState)
-        network = require_params(given.params if state else given, name=f"params[{place}]")
-        networks.append(given._replace(params=network) if state else network)
-        first, *_ = networks
-        if isinstance(first, TrainState) != state:
-            raise TypeError(f"params[{place}]: expected what the first is, got another type")
-        ends = [
-            (own[0].weight.shape[-1], own[-1].weight.shape[-2], own[0].weight.dtype.name)
-            for own in (first.params if state else first, network)
-        ]
-        if ends[0] != ends[1]:
-            expected, got = (f"{i} inputs, {o} outputs and {dtype}" for i, o, dtype in ends)
-            raise ValueError(f"params[{place}]: expected {expected}, as the first, got {got}")
-    return networks
-
-
-def member_of(tree: Any, place: int) -> Any:
-    """One member of a tree with a leading axis of members."""
-    return jax.tree.map(lambda leaf: leaf[place], tree)
-
-
-def _last_epoch(networks: Any) -> Int[Array, ""]:
-    """How many epochs lie behind, of the member that went on longest."""
-    states = networks if isinstance(networks, list) else [networks]
-    if not isinstance(states[0], TrainState):
-        return jnp.zeros((), jnp.int32)
-    return jnp.max(jnp.stack([jnp.max(state.epoch) for state in states])).astype(jnp.int32)
-
-
-class _Own:
-    """What the members of a population have each for itself, among what the user gave.
-
-    Attributes:
-        values: by the name of an option and the place of a number in it, an array whose first
-            axis is that of the members.
-    """
-
-    def __init__(self, members: int, network: Params) -> None:
-        self.members, self.network = members, network
-        self.values: dict[tuple[str, Any], Array] = {}
-
-    def stand_in(self, name: str, value: Any) -> Any:
-        """The option with the number of one member in place of all, for what reads it of one."""
-        if name == "hyperparams" and isinstance(value, Mapping):
-            dtype = self.network[0].weight.dtype
-            return {
-                key: self._one(name, key, number, f"{name}[{key!r}]", dtype=dtype)
-                for key, number in value.items()
-            }
-        if name == "dropout":
-            rates = value if isinstance(value, tuple | list) else (0.0, value)
-            return tuple(self._one(name, place, rate, name) for place, rate in enumerate(rates))
-        return self._one(name, None, value, name) if name in MEMBERWISE else value
-
-    def _one(self, name: str, place: Any, value: Any, label: str, *, dtype: Any = None) -> Any:
-        axes = MEMBERWISE[name]
-        if value is None or isinstance(value, str) or np.ndim(value) <= axes:
-            return value
-        array = _checks.require_numeric(label, value)
-        if array.ndim != axes + 1 or len(array) != self.members:
-            raise ValueError(
-                f"{label}: expected one for all members, or {self.members} along the first axis, "
-                f"got shape {array.shape}"
-            )
-        if dtype is not None and jnp.issubdtype(array.dtype, jnp.floating):
-            array = array.astype(dtype)
-        self.values[name, place] = array
-        if _checks.is_traced(array):
-            return array[0]
-        host = np.asarray(array)
-        rows, firsts = np.unique(host, axis=0, return_index=True)
-        for row, first in zip(rows, firsts, strict=True):
-            with naming_member(int(first)):
-                read_number(name, label, row if axes else row.item(), self.network)
-        # The largest: of a share that is 0 for all nothing need be computed, and only then.
-        return array[int(host.argmax())] if not axes else array[0]
-
-    def rows(self, name: str, weights: Any) -> tuple[Array | None, Any]:
-        """A row of weights for each member, if there are such, and what stands for them."""
-        if weights is None or np.ndim(weights) < 2:
-            return None, weights
-        weights = _checks.require_numeric(name, weights)
-        if weights.ndim != 2 or len(weights) != self.members:
-            raise ValueError(
-                f"{name}: expected shape (n,), or a row for each of {self.members} members, got "
-                f"{weights.shape}"
-            )
-        if not _checks.is_traced(weights):
-            host = np.asarray(weights, np.float64)
-            wrong = ~np.isfinite(host).all(axis=1) | (host < 0).any(axis=1) | ~host.any(axis=1)
-            for member in np.flatnonzero(wrong)[:1]:
-                with naming_member(int(member)):
-                    _checks.require_weights(name, weights[member], weights.shape[1])
-        return weights.astype(_checks.float32_or_wider(weights.dtype)), weights[0]
-
-    def recipe(self, one: Recipe, places: np.ndarray) -> Recipe:
-        """The recipe of one member with the values of some."""
-        recipe = one
-        for (name, place), of_all in self.values.items():
-            own = of_all[places]
-            now: Any = getattr(recipe, name)
-            values: Any = own
-            if isinstance(now, dict):
-                values = {**now, place: values}
-            elif isinstance(now, tuple):
-                values = tuple(
-                    values if at == place and rate is not None else rate
-                    for at, rate in enumerate(now)
-                )
-            elif now is None:  # a share of 0
-                continue
-            recipe = dataclasses.replace(recipe, **{name: values})
-        return recipe
-
-
-@contextlib.contextmanager
-def naming_member(member: int) -> Iterator[None]:
-    """Names the member in what is raised about its own value."""
-    try:
-        yield
-    except (ValueError, TypeError) as error:
-        raise type(error)(f"{error} (member {member})") from error
 
 
 def _counted_by_any(samples: Samples) -> Samples:

@@ -4,6 +4,8 @@ An option is a field of `Recipe` and a line of `Options`. From there the public 
 their signatures, the check that a keyword is known, and the error that names it. Numbers are
 leaves of the recipe, a pytree, so that any of them may be traced or have an axis of members; words
 and functions are static, so that a compiled program is of one of each.
+
+The room is a long one: whoever adds an option finds all that it takes in one place.
 """
 
 import dataclasses
