@@ -4,9 +4,9 @@ What `fit` leaves to its caller is here: samples held out, features standardized
 words, predictions in batches, a score. It is made of the library's public functions alone.
 """
 
+import dataclasses
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
@@ -32,7 +32,7 @@ LOSSES = {
 }
 
 
-@dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Classifier:
     """A network with the standardization of its inputs and the labels of its classes.
 
@@ -93,7 +93,8 @@ class Classifier:
         """Returns the share of rows whose label is predicted; a label it does not know is wrong.
 
         Raises:
-            ValueError: if a shape does not fit, a value is not finite, or no label is known.
+            ValueError: if a shape does not fit, a value is not finite, or the labels are strings
+                where the classifier has numbers, or numbers where it has strings.
             TypeError: if a dtype is not of real numbers, or the labels are not numbers or strings.
         """
         predicted = self.predict(inputs)
@@ -240,7 +241,8 @@ def fit_classifier(  # noqa: D417 (they come in two parts)
     if loss not in LOSSES:
         raise ValueError(f"loss: expected one of {sorted(LOSSES)}, got {loss!r}")
     table = _table(inputs)
-    called, own = np.unique(labels_of(labels, len(table)), return_inverse=True)
+    given = labels_of(labels, len(table))
+    called, own = np.unique(given, return_inverse=True)
     if len(called) < 2:
         raise ValueError(f"labels: expected at least two different ones, got {called.tolist()}")
     for_test, for_validation, for_params, for_fit = jax.random.split(
@@ -277,8 +279,7 @@ def fit_classifier(  # noqa: D417 (they come in two parts)
         validation=held[rows] if held.any() else None,
         **options,
     )
-    classifier = Classifier(result.params, mean, scale, called, loss)
-    given = np.asarray(labels)
+    classifier = dataclasses.replace(classifier, params=result.params)
     accuracy = classifier.accuracy(table[tested], given[tested]) if tested.any() else None
     return FittedClassifier(classifier, accuracy, tested, result)
 

@@ -25,6 +25,12 @@ from logistack.training.sizes import Sizes, present, resized, units_of
 
 # So many layers stand for a run of any length where two ways to train it are compared.
 FEW = 3
+# Sizes, and those that they are filled up to: layers grow taller, wider, or less of either.
+TALL_AND_WIDE = (
+    ((3, 2, 5, 4), (3, 7, 6, 4)),
+    ((3, 6, 2, 4), (3, 7, 7, 4)),
+    ((3, 2, 2, 4), (3, 2, 7, 4)),
+)
 
 
 def joined_for(recipe: Recipe, params: Params) -> Params:
@@ -56,34 +62,19 @@ def trains_filled_up(recipe: Recipe, least: Sizes, widest: Sizes) -> bool:
     return all(_trains_filled_up(*kind, *pair) for pair in (*TALL_AND_WIDE, (least, widest)))
 
 
-TALL_AND_WIDE = (
-    ((3, 2, 5, 4), (3, 7, 6, 4)),
-    ((3, 6, 2, 4), (3, 7, 7, 4)),
-    ((3, 2, 2, 4), (3, 2, 7, 4)),
-)
-
-
 @functools.lru_cache(maxsize=256)
 def _trains_filled_up(
     optimizer: Static[Any], coordinates: str, numbers: Any, sizes: Sizes, widest: Sizes
 ) -> bool:
     """Compares two updates of a network by itself with those of its numbers among zeros."""
-    random = np.random.default_rng(0)
-
-    def draw(shape: tuple[int, ...]) -> Any:
-        return jnp.asarray(random.normal(size=shape), jnp.float32)
-
-    def network(of: Any, sizes: Sizes) -> Params:
-        pairs = itertools.pairwise(sizes)
-        return tuple(Layer(of((units, before)), of((units,))) for before, units in pairs)
-
+    draw = _draws()
     try:
         with jax.ensure_compile_time_eval():
             recipe = Recipe(
                 optimizer=optimizer, hyperparams=_stand_ins(numbers), coordinates=coordinates
             )
-            own = [network(draw, sizes) for _ in range(3)]
-            large = network(jnp.zeros, widest)
+            own = [_network(draw, _shapes(sizes), FEW) for _ in range(3)]
+            large = _network(jnp.zeros, _shapes(widest), FEW)
             there = present(large, units_of(sizes, widest))
             filled = _updates(recipe.build(there), *(resized(each, large) for each in own))
             single = _updates(recipe.build(), *own)
@@ -111,11 +102,7 @@ def _indifferent(
     """
     widths = {size for shape, _ in shapes for size in shape[-2:]}
     depths = {depth for shape, depth in shapes if len(shape) == 3}
-    random = np.random.default_rng(0)
-
-    def draw(shape: tuple[int, ...]) -> Any:
-        return jnp.asarray(random.normal(size=shape), jnp.float32)
-
+    draw = _draws()
     try:
         with jax.ensure_compile_time_eval():
             transformation = Recipe(
@@ -134,9 +121,20 @@ def _indifferent(
         return False
 
 
+def _draws() -> Any:
+    """A function of a shape that draws normal numbers, the same ones each time it is made."""
+    random = np.random.default_rng(0)
+    return lambda shape: jnp.asarray(random.normal(size=shape), jnp.float32)
+
+
 def _near(one: Array, other: Array) -> bool:
     """Whether two updates differ by no more than the rounding of a sum over all parameters."""
     return np.allclose(one, other, rtol=0, atol=1e-5 * float(jnp.max(jnp.abs(other))))
+
+
+def _shapes(sizes: Sizes) -> Any:
+    """The shapes of the layers of a network without stacks."""
+    return [((units, before), 1) for before, units in itertools.pairwise(sizes)]
 
 
 def _network(of: Any, shapes: Any, depth: int) -> Params:

@@ -99,9 +99,8 @@ class Own:
     def stand_in(self, name: str, value: Any) -> Any:
         """The option with the number of one member in place of all, for what reads it of one."""
         if name == "hyperparams" and isinstance(value, Mapping):
-            dtype = self.network[0].weight.dtype
             return {
-                key: self._one(name, key, number, f"{name}[{key!r}]", dtype=dtype)
+                key: self._one(name, key, number, f"{name}[{key!r}]")
                 for key, number in value.items()
             }
         if name == "dropout":
@@ -109,7 +108,7 @@ class Own:
             return tuple(self._one(name, place, rate, name) for place, rate in enumerate(rates))
         return self._one(name, None, value, name) if name in MEMBERWISE else value
 
-    def _one(self, name: str, place: Any, value: Any, label: str, *, dtype: Any = None) -> Any:
+    def _one(self, name: str, place: Any, value: Any, label: str) -> Any:
         axes = MEMBERWISE[name]
         if value is None or isinstance(value, str) or np.ndim(value) <= axes:
             return value
@@ -119,18 +118,21 @@ class Own:
                 f"{label}: expected one for all members, or {self.members} along the first axis, "
                 f"got shape {array.shape}"
             )
-        if dtype is not None and jnp.issubdtype(array.dtype, jnp.floating):
-            array = array.astype(dtype)
-        self.values[name, place] = array
-        if _checks.is_traced(array):
-            return array[0]
-        host = np.asarray(array)
-        rows, firsts = np.unique(host, axis=0, return_index=True)
-        for row, first in zip(rows, firsts, strict=True):
-            with _naming_member(int(first)):
-                read_number(name, label, row if axes else row.item(), self.network)
-        # The largest: of a share that is 0 for all nothing need be computed, and only then.
-        return array[int(host.argmax())] if not axes else array[0]
+
+        def read(number: Any) -> Any:
+            return read_number(name, label, number, self.network)
+
+        stand_in = array[0]
+        if not _checks.is_traced(array):
+            host = np.asarray(array)
+            rows, firsts = np.unique(host, axis=0, return_index=True)
+            for row, first in zip(rows, firsts, strict=True):
+                with _naming_member(int(first)):
+                    read(row if axes else row.item())
+            if not axes:  # the largest: of a share that is 0 for all nothing need be computed
+                stand_in = array[int(host.argmax())]
+        self.values[name, place] = jax.vmap(read)(array)
+        return stand_in
 
     def rows(self, name: str, weights: Any) -> tuple[Array | None, Any]:
         """A row of weights for each member, if there are such, and what stands for them."""
@@ -154,19 +156,16 @@ class Own:
         """The recipe of one member with the values of some."""
         recipe = one
         for (name, place), of_all in self.values.items():
-            own = of_all[places]
-            now: Any = getattr(recipe, name)
-            values: Any = own
+            now, own = getattr(recipe, name), of_all[places]
             if isinstance(now, dict):
-                values = {**now, place: values}
+                now = {**now, place: own}
             elif isinstance(now, tuple):
-                values = tuple(
-                    values if at == place and rate is not None else rate
-                    for at, rate in enumerate(now)
+                now = tuple(
+                    own if at == place and rate is not None else rate for at, rate in enumerate(now)
                 )
-            elif now is None:  # a share of 0
-                continue
-            recipe = dataclasses.replace(recipe, **{name: values})
+            elif now is not None:  # None is a share of 0
+                now = own
+            recipe = dataclasses.replace(recipe, **{name: now})
         return recipe
 
 

@@ -9,7 +9,7 @@ import dataclasses
 import functools
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple, TypeAlias, TypeVar, Unpack
+from typing import Any, NamedTuple, TypeVar, Unpack
 
 import jax
 import jax.numpy as jnp
@@ -18,9 +18,7 @@ from jaxtyping import Array, ArrayLike, Bool, Int, PRNGKeyArray, Real
 
 from logistack import _checks
 from logistack.layers import (
-    SCANNED,
     Params,
-    join_runs,
     split_like,
     unstack,
 )
@@ -55,8 +53,6 @@ from logistack.training.sizes import (
 )
 from logistack.training.state import TrainState
 
-# Which leaves of a run have an axis of members: 0 for those that do, else None.
-Axes: TypeAlias = tuple[int | None, ...]
 T = TypeVar("T")
 
 
@@ -147,13 +143,11 @@ def fit_population(  # noqa: D417 (they come in two parts)
         options=options,
     )
     runs = tuple(group.run for group in population)
-    axes = tuple(map(axes_of, runs))
     alive = runs[0].recipe.traced
-    runs = (begin_members if alive else compiled_begin_members)(runs, axes)
-    axes = tuple(map(axes_of, runs))
+    runs = (begin_members if alive else compiled_begin_members)(runs)
     go_on: Any = advance_members if alive else compiled_advance_members
     mark = not jax.config.values["jax_debug_nans"]
-    results = [result for result, _ in go_on(runs, epochs, axes, epochs=epochs, mark=mark)]
+    results = [result for result, _ in go_on(runs, epochs, epochs=epochs, mark=mark)]
     population = [group._replace(run=run) for group, run in zip(population, runs, strict=True)]
     warn_of_members(population, results, epochs)
     return as_given_to_members(params, population, results)
@@ -198,11 +192,12 @@ def prepare_members(
     own = Own(members, one.params if isinstance(one, TrainState) else one)
     stand_ins = {name: own.stand_in(name, value) for name, value in options.items()}
     weights, sample_weight = own.rows("sample_weight", sample_weight)
-    if isinstance(validation, tuple | list):
-        held_weights, *more = own.rows("validation weights", *validation[2:3] or (None,))
-        validation = (*validation[:2], *more) if len(validation) == 3 else validation
-    else:
+    held_weights = None
+    if not isinstance(validation, tuple | list):
         held_weights, validation = own.rows("validation weights", validation)
+    elif len(validation) == 3:
+        held_weights, row = own.rows("validation weights", validation[2])
+        validation = (*validation[:2], row)
     run = prepare(
         face,
         keys[0],
@@ -235,9 +230,7 @@ def prepare_members(
             state: Any = given._replace(epoch=jnp.asarray(given.epoch, jnp.int32))
             network = network.params
         else:
-            state = given
-            if len(joined_for(run.recipe, network)) != len(network):
-                state = jax.vmap(lambda own: (*join_runs(own[:-1], SCANNED), own[-1]))(given)
+            state = jax.vmap(functools.partial(joined_for, run.recipe))(given)
         if "dropout" in stand_ins:  # which may have a rate for each layer
             read_option("dropout", stand_ins["dropout"], network)
         of_members = run._replace(
@@ -282,9 +275,9 @@ def _filled_up(networks: list[Any], recipe: Recipe, widest: Sizes) -> Any:
     if not isinstance(networks[0], TrainState):
         networks = [unstack(network) for network in networks]
     shapes = _shapes(networks[0], recipe, widest)
-    parts = networks if _checks.is_traced(networks) else jax.device_get(networks)
-    stack = jnp.stack if _checks.is_traced(networks) else np.stack
-    every = [resized(part, shapes) for part in parts]
+    traced = _checks.is_traced(networks)
+    stack = jnp.stack if traced else np.stack
+    every = [resized(part, shapes) for part in (networks if traced else jax.device_get(networks))]
     return jax.tree.map(lambda *leaves: jnp.asarray(stack(leaves)), *every)
 
 
@@ -305,8 +298,8 @@ def _counted_by_any(samples: Samples) -> Samples:
     return samples._replace(inputs=samples.inputs[place], targets=samples.targets[place])
 
 
-def axes_of(run: Run) -> Axes:
-    """Which leaves of a run of members have their axis."""
+def _axes_of(run: Run) -> list[int | None]:
+    """Which leaves of a run of members have their axis, as `vmap` is told."""
 
     def of_weights(samples: Samples | None) -> Any:
         if samples is None:
@@ -327,41 +320,35 @@ def axes_of(run: Run) -> Axes:
         order=jax.tree.map(lambda _: False, run.order),
         units=jax.tree.map(lambda _: True, run.units),
     )
-    return tuple(0 if mark else None for mark in jax.tree.leaves(marks))
+    return [0 if mark else None for mark in jax.tree.leaves(marks)]
 
 
-def _over_members(function: Callable[[Run], T], run: Run, axes: Axes) -> T:
+def _over_members(function: Callable[[Run], T], run: Run) -> T:
     leaves, tree = jax.tree.flatten(run)
 
     def of_member(*leaves: Any) -> T:
         return function(jax.tree.unflatten(tree, leaves))
 
-    return jax.vmap(of_member, in_axes=axes)(*leaves)
+    return jax.vmap(of_member, in_axes=_axes_of(run))(*leaves)
 
 
-def begin_members(runs: tuple[Run, ...], axes: tuple[Axes, ...]) -> tuple[Run, ...]:
+def begin_members(runs: tuple[Run, ...]) -> tuple[Run, ...]:
     """`begin` of every member."""
     return tuple(
-        run._replace(state=_over_members(lambda run: begin(run).state, run, own))
-        for run, own in zip(runs, axes, strict=True)
+        run._replace(state=_over_members(lambda run: begin(run).state, run)) for run in runs
     )
 
 
 def advance_members(
-    runs: tuple[Run, ...],
-    limit: Any,
-    axes: tuple[Axes, ...],
-    *,
-    epochs: int,
-    mark: bool = False,
+    runs: tuple[Run, ...], limit: Any, *, epochs: int, mark: bool = False
 ) -> tuple[tuple[FitResult, Bool[Array, "members epochs"]], ...]:
     """`advance` of every member."""
     go_on = functools.partial(advance, limit=limit, epochs=epochs, mark=mark)
-    return tuple(_over_members(go_on, run, own) for run, own in zip(runs, axes, strict=True))
+    return tuple(_over_members(go_on, run) for run in runs)
 
 
-compiled_begin_members = jax.jit(begin_members, static_argnames="axes")
-compiled_advance_members = jax.jit(advance_members, static_argnames=("axes", "epochs", "mark"))
+compiled_begin_members = jax.jit(begin_members)
+compiled_advance_members = jax.jit(advance_members, static_argnames=("epochs", "mark"))
 
 
 def warn_of_members(groups: list[Group], results: list[FitResult], epochs: int) -> None:
@@ -374,7 +361,7 @@ def warn_of_members(groups: list[Group], results: list[FitResult], epochs: int) 
         run = group.run
         start, last = np.asarray(run.state.epoch), np.asarray(result.state.epoch)
         now = run._replace(state=result.state)
-        patient = _over_members(lambda run: goes_on(run.state, run.recipe), now, axes_of(now))
+        patient = _over_members(lambda run: goes_on(run.state, run.recipe), now)
         early = (last - start < epochs) & np.asarray(patient)
         ended |= dict(zip(group.places[early].tolist(), last[early].tolist(), strict=True))
         if run.held is not None:

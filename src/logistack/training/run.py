@@ -316,8 +316,9 @@ def _epoch(
         own_key = step_key(run.key, before.epoch, 0)
         after, sums = take_step(recipe, before, *samples, key=own_key, examined=True, shared=shared)
     else:
-        key, epoch = (run.key, before.epoch) if run.order is None else run.order
-        epoch = epoch if run.order is None else epoch + place
+        key, epoch = run.key, before.epoch
+        if run.order is not None:
+            key, epoch = run.order.key, run.order.epoch + place
         order = epoch_order(key, epoch, samples.inputs.shape[0])
         batches = _batches(order, samples.weights, recipe.batch_size, shared=shared)
 

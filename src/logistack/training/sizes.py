@@ -16,7 +16,7 @@ from jaxtyping import Array, Float
 
 from logistack.layers import SCANNED, Layer, Params, depth_of, is_stack
 from logistack.network import Masks, hidden_layers
-from logistack.training.state import Best, TrainState
+from logistack.training.state import TrainState
 
 Sizes: TypeAlias = tuple[int, ...]
 
@@ -184,8 +184,9 @@ def resized(tree: Any, like: Any) -> Any:
 def shapes_like(params: Params, opt_state: Any, state: TrainState) -> TrainState:
     """The shapes of a state with the parts of another, for a network and its optimizer's state."""
     average, best = state.average, state.best
-    if average is not None:
-        average = average._replace(ema=params)
-    if best is not None:
-        best = Best(params, best.loss, best.epoch, best.measure)
-    return TrainState(params, opt_state, state.epoch, average, best)
+    return state._replace(
+        params=params,
+        opt_state=opt_state,
+        average=average and average._replace(ema=params),
+        best=best and best._replace(params=params),
+    )

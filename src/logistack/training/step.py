@@ -191,9 +191,8 @@ def take_step(
     params = state.params
     samples, outputs = inputs.shape[0], params[-1].weight.shape[-2]
     dtype = params[0].weight.dtype
-    masks = None
-    if recipe.drops:
-        masks = draw_masks(key, params, recipe.dropout, samples, by_entry(units, params))
+    there = by_entry(units, params)
+    masks = draw_masks(key, params, recipe.dropout, samples, there) if recipe.drops else None
     if recipe.augment is not None:
         inputs = _augmented(recipe.augment, key, inputs)
     goals = smooth(targets, recipe, outputs, dtype)
@@ -212,7 +211,7 @@ def take_step(
             observe=observe,
             remat=recipe.remat,
             without=weights if shared else None,
-            units=by_entry(units, params),
+            units=there,
         )
         correct = metrics.predicted_class(logits) == metrics.target_class(targets)
         seen = no_sums(params)._replace(
