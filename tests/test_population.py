@@ -183,6 +183,15 @@ class TestRuns:
         )
         np.testing.assert_array_equal(result.state.epoch, 2)
 
+    def test_epochs_that_did_not_run_are_nan_where_jax_looks_for_nan(self):
+        options = {"validation": FOLDS, "patience": jnp.array([1, 20, 20]), "epochs": 5}
+        options |= {"optimizer": optax.sgd(0.0)}
+        expected = population(**options)
+        with jax.debug_nans(True):
+            found = population(**options)
+        assert np.isnan(found.history.loss[0, 2:]).all()
+        jax.tree.map(np.testing.assert_array_equal, found.history, expected.history)
+
 
 SIZES = [(4, 8, 3), (4, 3), (4, 9, 3), (4, 5, 6, 3), (4, 6, 5, 3), (4, 3, 3), (4, *[5] * 17, 3)]
 NETWORKS = [

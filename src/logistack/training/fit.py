@@ -12,7 +12,6 @@ from jaxtyping import ArrayLike, Int, PRNGKeyArray, Real
 from logistack import _checks
 from logistack.layers import SCANNED, Params, depth_of, require_params, split_like
 from logistack.training.joining import joined_for
-from logistack.training.measures import History
 from logistack.training.recipe import (
     Loss,
     Optimizer,
@@ -171,26 +170,30 @@ def fit(  # noqa: D417 (they come in two parts)
     # A function that captured a traced value, a rate under vmap say, lives in that trace.
     alive = run.recipe.traced
     run = (begin if alive else compiled_begin)(run)
-    # JAX would take the NaN of an epoch that did not run for one that it is asked to find.
-    mark = not jax.config.values["jax_debug_nans"]
-    result, ran = (advance if alive else compiled_advance)(run, epochs, epochs=epochs, mark=mark)
-    if not mark and not _checks.is_traced((result.history, ran)):
-        result = result._replace(history=_marked(result.history, np.asarray(ran)))
+    go_on: Any = advance if alive else compiled_advance
+    result = marked(*go_on(run, epochs, epochs=epochs, mark=may_mark()))
     warn_of_validation(result, run.state.epoch)
     warn_of(run, result, epochs)
     return as_given(params, result)
 
 
-def _marked(history: History, ran: np.ndarray) -> History:
-    """The history with NaN in the rows of epochs that did not run, by NumPy."""
+def may_mark() -> bool:
+    """Whether a program may say by NaN that an epoch did not run: JAX may be asked to find them."""
+    return not jax.config.values["jax_debug_nans"]
+
+
+def marked(result: FitResult, ran: Any) -> FitResult:
+    """The result with NaN in the rows of epochs that did not run, by NumPy if no program may."""
+    if may_mark() or _checks.is_traced((result.history, ran)):
+        return result
 
     def rows(values: Any) -> Any:
         values = np.array(values)
-        values[~ran] = np.nan
+        values[~np.asarray(ran)] = np.nan
         with jax.debug_nans(False):
             return jnp.asarray(values)
 
-    return jax.tree.map(rows, history)
+    return result._replace(history=jax.tree.map(rows, result.history))
 
 
 def prepare(

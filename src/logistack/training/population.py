@@ -7,6 +7,7 @@ through the two functions that every run goes through, `begin` and `advance`.
 
 import dataclasses
 import functools
+import itertools
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeVar, Unpack
@@ -22,7 +23,7 @@ from logistack.layers import (
     split_like,
     unstack,
 )
-from logistack.training.fit import Validation, prepare
+from logistack.training.fit import Validation, marked, may_mark, prepare
 from logistack.training.joining import joined_for, trains_filled_up
 from logistack.training.measures import History, counted
 from logistack.training.members import (
@@ -146,8 +147,8 @@ def fit_population(  # noqa: D417 (they come in two parts)
     alive = runs[0].recipe.traced
     runs = (begin_members if alive else compiled_begin_members)(runs)
     go_on: Any = advance_members if alive else compiled_advance_members
-    mark = not jax.config.values["jax_debug_nans"]
-    results = [result for result, _ in go_on(runs, epochs, epochs=epochs, mark=mark)]
+    advanced = go_on(runs, epochs, epochs=epochs, mark=may_mark())
+    results = list(itertools.starmap(marked, advanced))
     population = [group._replace(run=run) for group, run in zip(population, runs, strict=True)]
     warn_of_members(population, results, epochs)
     return as_given_to_members(params, population, results)
