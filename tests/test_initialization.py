@@ -3,6 +3,7 @@
 import functools
 import itertools
 import math
+import re
 
 import chex
 import jax
@@ -339,3 +340,11 @@ def test_two_hundred_layers_start_isometric():
 def test_two_hundred_layers_of_the_textbook_do_not(scheme):
     params = ls.stack(ls.init_params(KEY, DEEP, scheme=scheme))
     assert spectra(params, deep_inputs()).max() < 1e-20
+
+
+def test_a_program_for_a_cpu_decomposes_one_matrix_at_a_time():
+    """Decompositions of several, two at once, wait for one another's threads without end."""
+    draw = jax.jit(jax.vmap(lambda key: ls.init_params(key, (8, 4, 4, 2))))
+    program = draw.lower(jax.random.split(KEY, 5)).as_text()
+    shapes = re.findall(r"@lapack_sgeqrf_ffi\(.*\) -> \(tensor<([\dx]+)xf32>", program)
+    assert sorted(shapes) == ["4x2", "4x4", "8x4"]

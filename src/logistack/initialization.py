@@ -96,7 +96,10 @@ def _drawn(
     drawn: list[Layer | list[Layer]] = []
     for shape, places in _places_by_shape(sizes).items():
         own = keys[np.array(places)]
+        draw: Callable[[PRNGKeyArray], Array]
         draw = functools.partial(SCHEMES[scheme], shape=shape, dtype=working)
+        if scheme == "orthogonal":
+            draw = _one_by_one_on_cpu(draw)
         layers = Layer(jax.vmap(draw)(own), jnp.zeros((len(places), shape[0]), working))
         if scheme == "orthogonal":
             layers = _critical(own, layers, np.array(places), depth)
@@ -104,6 +107,25 @@ def _drawn(
         few = len(places) < SCANNED
         drawn.append([Layer(*parts) for parts in zip(*layers, strict=True)] if few else layers)
     return drawn
+
+
+def _one_by_one_on_cpu(draw: Callable[[PRNGKeyArray], Array]) -> Callable[[PRNGKeyArray], Array]:
+    """A draw of which `vmap` makes a loop on a CPU.
+
+    There each QR decomposition of several matrices waits for XLA's threads while it holds one of
+    them. As many decompositions at once as there are threads, of two shapes or on two devices,
+    wait forever.
+    """
+    one = jax.custom_batching.custom_vmap(draw)
+
+    @one.def_vmap
+    def draw_many(_: int, __: list[bool], keys: PRNGKeyArray) -> tuple[Array, bool]:
+        drawn = jax.lax.platform_dependent(
+            keys, cpu=functools.partial(jax.lax.map, one), default=jax.vmap(draw)
+        )
+        return drawn, True
+
+    return one
 
 
 def _critical(keys: Array, layers: Layer, places: np.ndarray, depth: int) -> Layer:
