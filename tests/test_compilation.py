@@ -1,4 +1,4 @@
-"""Compiled programs that outlive their process."""
+"""What a script says before its first use of JAX."""
 
 import os
 import subprocess
@@ -27,10 +27,10 @@ print("hit" if "/jax/compilation_cache/cache_hits" in seen else "miss")
 """
 
 
-def run(*arguments, **environment):
+def run(*arguments, program=PROGRAM, **environment):
     clean = {name: value for name, value in os.environ.items() if "CACHE" not in name}
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", PROGRAM, *map(str, arguments)],
+        [sys.executable, "-W", "error", "-c", program, *map(str, arguments)],
         env=clean
         | {"JAX_PLATFORMS": "cpu"}
         | {name: str(path) for name, path in environment.items()},
@@ -109,3 +109,38 @@ def test_a_run_is_exported_for_every_platform_and_read_back():
         np.testing.assert_array_equal(*leaves[:2], strict=True)
         # XLA may fuse the program of many platforms otherwise.
         np.testing.assert_allclose(leaves[0], leaves[2], rtol=1e-5, atol=1e-6)
+
+
+CORES = """
+import jax, logistack as ls
+{before}
+try:
+    print(ls.use_cores_as_devices(3), jax.device_count())
+except RuntimeError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "environment", "told"),
+    [
+        ("", {}, "3 3"),
+        ("ls.use_cores_as_devices(3)", {}, "3 3"),
+        ("", {"JAX_NUM_CPU_DEVICES": 2}, "2 2"),
+        (
+            "jax.devices()",
+            {},
+            "use_cores_as_devices: expected to be called before JAX is first used, which has 1 CPU "
+            "devices now, not 3: call it at the top of the script",
+        ),
+    ],
+)
+def test_cores_become_devices_before_jax_is_used(before, environment, told):
+    program = CORES.format(before=before)
+    assert run(program=program, XLA_FLAGS="", **environment) == told.split()
+
+
+@pytest.mark.parametrize(("count", "error"), [(0, ValueError), (1.5, TypeError)])
+def test_devices_are_counted_in_integers(count, error):
+    with pytest.raises(error, match=r"^count: expected"):
+        ls.use_cores_as_devices(count)

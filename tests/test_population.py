@@ -14,6 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import logistack as ls
+from logistack.training.population import compiled_advance_members, prepare_members
+from logistack.training.spread import mesh_for
 
 KEY = jax.random.key(0)
 MEMBERS = 3
@@ -159,10 +161,10 @@ class TestRuns:
             )  # fmt: skip
 
         run(RATES)
-        with jax.log_compiles(False):
-            before = ls.training.population.compiled_advance_members._cache_size()
-            run(RATES * 2)
-            assert ls.training.population.compiled_advance_members._cache_size() == before
+        program = compiled_advance_members(mesh_for(MEMBERS, ()))
+        before = program._cache_size()
+        run(RATES * 2)
+        assert program._cache_size() == before > 0
 
     def test_composes_with_jit_grad_and_vmap(self):
         def loss(rates):
@@ -327,3 +329,65 @@ class TestErrors:
     def test_the_argument_and_the_member_are_named(self, change, message):
         with pytest.raises((ValueError, TypeError), match=message):
             population(**change)
+
+
+def mesh_of(devices, axis="members"):
+    return jax.sharding.Mesh(np.array(jax.devices()[:devices]), (axis,))
+
+
+class TestDevices:
+    """Members over devices; the suite has eight virtual ones, and takes them all by default."""
+
+    @pytest.mark.parametrize("order", ["own", "shared"])
+    @pytest.mark.parametrize("devices", [1, 2, 8])  # three members: one is repeated, five are idle
+    def test_any_number_of_devices_trains_the_same(self, order, devices):
+        options = {
+            "order": order,
+            "validation": FOLDS,
+            "sample_weight": 1.0 - FOLDS,
+            "dropout": 0.2,
+        }
+        with jax.default_device(jax.devices()[0]):
+            wanted = population(**options)
+        assert_near(population(mesh=mesh_of(devices), **options), wanted)
+
+    def test_members_wait_for_no_one(self):
+        groups = prepare_members(
+            "fit_population", KEYS, START, (X, CLASSES), optimizer=optax.adam(0.1), batch_size=8,
+            sample_weight=None, validation=None, order="shared",
+            options={"loss": ls.losses.softmax_cross_entropy},
+        )  # fmt: skip
+        runs = ls.training.population.begin_members(tuple(group.run for group in groups))
+        program = compiled_advance_members(mesh_of(3)).lower(runs, 2, epochs=2).compile().as_text()
+        assert "all-reduce" not in program
+        assert (
+            "all-gather" not in program.split("ENTRY")[0]
+        )  # what puts results together at the end
+
+    def test_results_stay_on_a_mesh_that_was_given_and_else_come_back(self):
+        params = jax.tree.map(lambda leaf: jnp.concatenate([leaf, leaf]), START)
+        keys = jnp.concatenate([KEYS, KEYS])
+        given = population(keys, params, mesh=mesh_of(2)).params[0].weight
+        assert len(given.sharding.device_set) == 2
+        assert not population().params[0].weight.committed
+        apart = jax.device_put(START, jax.devices()[3])
+        assert population(params=apart).params[0].weight.devices() == {jax.devices()[3]}
+
+    def test_a_list_of_sizes_is_spread_group_by_group(self):
+        networks = [ls.init_params(KEY, (4, *hidden, 3)) for hidden in ((5,), (6,), (3, 3))]
+        result = population(params=networks, mesh=mesh_of(2))
+        for index, start in enumerate(networks):
+            wanted = ls.fit(
+                KEYS[index], start, X, CLASSES, optimizer=optax.sgd(0.02), epochs=10, batch_size=8,
+                loss=ls.losses.softmax_cross_entropy,
+            )  # fmt: skip
+            for ours, theirs in zip(
+                jax.tree.leaves(result.params[index]), jax.tree.leaves(wanted.params), strict=True
+            ):
+                np.testing.assert_allclose(ours, theirs, atol=2e-5 * np.abs(theirs).max())
+
+    def test_a_mesh_is_one_with_members(self):
+        with pytest.raises(ValueError, match=r"mesh: expected an axis 'members', got \('batch',\)"):
+            population(mesh=mesh_of(2, "batch"))
+        with pytest.raises(TypeError, match=r"mesh: expected a jax\.sharding\.Mesh, got int"):
+            population(mesh=2)

@@ -13,6 +13,7 @@ from .classifier import FittedClassifier as FittedClassifier
 from .classifier import fit_classifier as fit_classifier
 from .classifier import load_classifier as load_classifier
 from .compilation import keep_compiled_programs as keep_compiled_programs
+from .compilation import use_cores_as_devices as use_cores_as_devices
 from .coordinates import fold as fold
 from .coordinates import unfold as unfold
 from .initialization import init_params as init_params

@@ -1,4 +1,4 @@
-"""Compiled programs that outlive their process, for scripts that start often.
+"""What a script says before its first use of JAX: which devices, and where programs are kept.
 
 Within a process JAX keeps every program it has compiled. A run is compiled once for each shape,
 number of epochs and function, and a number inside a function is part of it: `optax.sgd(0.1)` and
@@ -11,7 +11,50 @@ from pathlib import Path
 
 import jax
 
+from logistack import _checks
 from logistack._files import local_path
+
+
+def use_cores_as_devices(count: int | None = None) -> int:
+    """Makes a device of each core of the CPU, so that populations are spread over all of them.
+
+    JAX has one device for a whole CPU, whose cores share the work of one matrix product. Products
+    of small networks are too small for that: two cores train 64 networks of 64-32-10 faster by
+    about half when each has 32 of them. This changes JAX's configuration for the whole process:
+    call it at the top of a script. If JAX has already been told how many, as by
+    JAX_NUM_CPU_DEVICES, that stays.
+
+    Args:
+        count: how many devices; as many as there are cores for this process, by default.
+
+    Returns:
+        The number of devices of the CPU.
+
+    Raises:
+        RuntimeError: if JAX has been used before, and has another number of them.
+        ValueError: if `count` is below 1.
+        TypeError: if it is not an integer.
+
+    >>> use_cores_as_devices()  # doctest: +SKIP
+    2
+    """
+    if count is None:
+        affinity = getattr(os, "sched_getaffinity", None)
+        count = len(affinity(0)) if affinity else os.cpu_count() or 1
+    count = _checks.require_count("count", count, low=1)
+    configured = jax.config.values["jax_num_cpu_devices"]
+    if configured > 0:
+        return int(configured)
+    try:
+        jax.config.update("jax_num_cpu_devices", count)
+    except RuntimeError:
+        there = jax.local_device_count("cpu")
+        if there != count:
+            raise RuntimeError(
+                f"use_cores_as_devices: expected to be called before JAX is first used, which has "
+                f"{there} CPU devices now, not {count}: call it at the top of the script"
+            ) from None
+    return count
 
 
 def keep_compiled_programs(folder: str | os.PathLike[str] | None = None) -> Path:

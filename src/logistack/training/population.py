@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, TypeVar, Unpack
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from jaxtyping import Array, ArrayLike, Bool, Int, PRNGKeyArray, Real
 
 from logistack import _checks
@@ -52,6 +53,7 @@ from logistack.training.sizes import (
     sizes_of,
     units_of,
 )
+from logistack.training.spread import brought_together, mesh_for, require_mesh, spread
 from logistack.training.state import TrainState
 
 T = TypeVar("T")
@@ -70,6 +72,7 @@ def fit_population(  # noqa: D417 (they come in two parts)
     sample_weight: Real[ArrayLike, "*members n"] | None = None,
     validation: Validation | Real[ArrayLike, "members n"] | None = None,
     order: str = "own",
+    mesh: Mesh | None = None,
     **options: Unpack[Options],
 ) -> FitResult:
     """Trains the members of a population at once, each as `fit` would train it alone.
@@ -105,6 +108,10 @@ def fit_population(  # noqa: D417 (they come in two parts)
         order: `"own"`: every member takes the samples in the order that its key gives it, as in
             `fit`. `"shared"`: all take them in that of the first key, so that the products of the
             first layer are one for all.
+        mesh: devices to spread the members over, a `jax.sharding.Mesh` with an axis `"members"`;
+            results stay there. If None, all devices of the process, unless the call is traced or
+            an array or `jax.default_device` says which; `use_cores_as_devices` makes several of a
+            CPU.
 
     Other Arguments:
         options: the other options of `fit`, which describes them.
@@ -131,6 +138,7 @@ def fit_population(  # noqa: D417 (they come in two parts)
     [False  True]
     """
     epochs = _checks.require_count("epochs", epochs, low=0)
+    mesh = None if mesh is None else require_mesh(mesh)
     population = prepare_members(
         "fit_population",
         keys,
@@ -146,9 +154,12 @@ def fit_population(  # noqa: D417 (they come in two parts)
     runs = tuple(group.run for group in population)
     alive = runs[0].recipe.traced
     runs = (begin_members if alive else compiled_begin_members)(runs)
-    go_on: Any = advance_members if alive else compiled_advance_members
+    several = None if mesh is not None else mesh_for(len(keys), runs)
+    go_on: Any = advance_members if alive else compiled_advance_members(mesh or several)
     advanced = go_on(runs, epochs, epochs=epochs, mark=may_mark())
     results = list(itertools.starmap(marked, advanced))
+    if several is not None:
+        results = brought_together(results)
     population = [group._replace(run=run) for group, run in zip(population, runs, strict=True)]
     warn_of_members(population, results, epochs)
     return as_given_to_members(params, population, results)
@@ -324,13 +335,15 @@ def _axes_of(run: Run) -> list[int | None]:
     return [0 if mark else None for mark in jax.tree.leaves(marks)]
 
 
-def _over_members(function: Callable[[Run], T], run: Run) -> T:
+def _over_members(function: Callable[[Run], T], run: Run, mesh: Mesh | None = None) -> T:
     leaves, tree = jax.tree.flatten(run)
+    axes = _axes_of(run)
 
     def of_member(*leaves: Any) -> T:
         return function(jax.tree.unflatten(tree, leaves))
 
-    return jax.vmap(of_member, in_axes=_axes_of(run))(*leaves)
+    of_members = jax.vmap(of_member, in_axes=axes)
+    return of_members(*leaves) if mesh is None else spread(of_members, leaves, axes, mesh)
 
 
 def begin_members(runs: tuple[Run, ...]) -> tuple[Run, ...]:
@@ -341,15 +354,25 @@ def begin_members(runs: tuple[Run, ...]) -> tuple[Run, ...]:
 
 
 def advance_members(
-    runs: tuple[Run, ...], limit: Any, *, epochs: int, mark: bool = False
+    runs: tuple[Run, ...], limit: Any, *, epochs: int, mark: bool = False, mesh: Mesh | None = None
 ) -> tuple[tuple[FitResult, Bool[Array, "members epochs"]], ...]:
-    """`advance` of every member."""
+    """`advance` of every member, a part of them on each device of a mesh."""
     go_on = functools.partial(advance, limit=limit, epochs=epochs, mark=mark)
-    return tuple(_over_members(go_on, run) for run in runs)
+    return tuple(_over_members(go_on, run, mesh) for run in runs)
 
 
 compiled_begin_members = jax.jit(begin_members)
-compiled_advance_members = jax.jit(advance_members, static_argnames=("epochs", "mark"))
+
+
+@functools.cache
+def compiled_advance_members(mesh: Mesh | None) -> Any:
+    """`advance_members` over these devices, compiled."""
+    options: dict[str, Any] | None = None
+    if mesh is not None and mesh.devices.flat[0].platform == "cpu":
+        # Each core has members of its own, and nothing to gain by helping another.
+        options = {"xla_cpu_multi_thread_eigen": False}
+    over = functools.partial(advance_members, mesh=mesh)
+    return jax.jit(over, static_argnames=("epochs", "mark"), compiler_options=options)
 
 
 def warn_of_members(groups: list[Group], results: list[FitResult], epochs: int) -> None:
