@@ -119,7 +119,7 @@ def _one_by_one_on_cpu(draw: Callable[[PRNGKeyArray], Array]) -> Callable[[PRNGK
     one = jax.custom_batching.custom_vmap(draw)
 
     @one.def_vmap
-    def draw_many(_: int, __: list[bool], keys: PRNGKeyArray) -> tuple[Array, bool]:
+    def draw_many(_: int, __: list[bool], keys: Array) -> tuple[Array, bool]:
         drawn = jax.lax.platform_dependent(
             keys, cpu=functools.partial(jax.lax.map, one), default=jax.vmap(draw)
         )
