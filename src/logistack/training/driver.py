@@ -152,8 +152,12 @@ def drive(
     checkpoint_path: str | os.PathLike[str] | None,
     save_every: int,
     source: Source | None = None,
+    begin: Callable[[Run], Run] = compiled_begin,
+    members: np.ndarray | None = None,
 ) -> FitResult:
     """Calls `advance_by` chunk by chunk, from `run` or its checkpoint, until all epochs have run.
+
+    A run of members, begun by a `begin` of theirs, is at the epoch of the one that went on longest.
 
     `advance_by(state, epochs)` gives the chunk's result, which of its epochs ran, and how many
     samples it took; it is called for no epochs where all have run before.
@@ -162,21 +166,22 @@ def drive(
     every = _checks.require_count("every", every, low=1)
     save_every = _checks.require_count("save_every", save_every, low=1)
     callbacks = require_callbacks(callbacks)
-    state = compiled_begin(run).state
-    first = saved = _epoch_of(state)
+    state = begin(run).state
+    first = np.asarray(state.epoch)
     history = _no_rows(state)
+    saved = 0
     keeper = None if checkpoint_path is None else Keeper(checkpoint_path, run, source)
 
     with contextlib.ExitStack() as held:
         if keeper is not None:
             held.enter_context(checkpoint.writing(keeper.path))
             state, history = keeper.resume(state, history)
-            saved = _epoch_of(state)
-        caught = held.enter_context(_caught_signals(lambda: _kept(keeper, saved - first)))
+            saved = done_since(first, state)
+        caught = held.enter_context(_caught_signals(lambda: _kept(keeper, saved)))
         while True:
-            before, behind = _epoch_of(state), (state, history)
+            before, behind = done_since(first, state), (state, history)
             place = None if source is None else source.position()
-            chunk = min(every, max(0, first + epochs - before))
+            chunk = min(every, max(0, epochs - before))
             start = time.perf_counter()
             problem: BaseException | None = None
             try:
@@ -190,13 +195,14 @@ def drive(
                 raise
             state = jax.block_until_ready(result).state
             seconds = time.perf_counter() - start
-            now = _epoch_of(state)
+            now = done_since(first, state)
             rows = _rows_that_ran(result.history, ran, state.epoch.ndim)
             history = _joined(history, rows, state.epoch.ndim)
-            stopped = now >= first + epochs or now < before + chunk
+            stopped = now >= epochs or now < before + chunk
             if problem is None and rows.loss.size:
                 told = result._replace(history=jax.tree.map(jnp.asarray, rows))
-                progress = Progress(told, before - first, now - first, samples / seconds)
+                rate = samples / seconds
+                progress = Progress(told, before, now, rate, members, stopped)
                 try:
                     for callback in callbacks:
                         callback(progress)
@@ -222,19 +228,20 @@ def drive(
                 problem.result = result
             if problem is not None:
                 whole = before if isinstance(problem, StreamError) else now
-                if keeper is not None and whole > first:
-                    where = f"What was learned up to epoch {whole - first} is in {keeper.path}"
+                if keeper is not None and whole > 0:
+                    where = f"What was learned up to epoch {whole} is in {keeper.path}"
                     problem.add_note(where)
                 raise problem
             if number is not None:
-                raise _interrupted(number, result, keeper, done=now - first, epochs=epochs)
-            warn_of_validation(result, first)
+                raise _interrupted(number, result, keeper, done=now, epochs=epochs)
+            if members is None:
+                warn_of_validation(result, first)
             return result
 
 
-def _epoch_of(state: TrainState) -> int:
-    """How many epochs lie behind, of the member that went on longest."""
-    return int(np.max(np.asarray(state.epoch)))
+def done_since(first: Any, state: TrainState) -> int:
+    """How many epochs lie behind since `first`, of the member that went on longest."""
+    return int(np.max(np.asarray(state.epoch) - first))
 
 
 def _no_rows(state: TrainState) -> History:

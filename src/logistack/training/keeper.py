@@ -50,7 +50,7 @@ class Keeper:
         version = checkpoint.newest(self.path)
         if version is None:
             return state, history
-        first = np.asarray(state.epoch).max()
+        first = np.asarray(state.epoch)
         notes = checkpoint.read_notes(self.path, version=version)
         self._require_own(notes)
         state = checkpoint.restore(self.path, state, version=version)
@@ -59,7 +59,7 @@ class Keeper:
         axis = state.epoch.ndim
         kept = checkpoint.read_rows(self.path, version=version)
         # An epoch that was taken back has a row, and will have it again.
-        done = int(np.asarray(state.epoch).max() - first)
+        done = int(np.max(np.asarray(state.epoch) - first))
         if len(kept["loss"]) == done:
             self._version, self._rows = version, done
         rows: dict[str, Any] = {
@@ -87,6 +87,7 @@ class Keeper:
 def told(run: Run) -> dict[str, Any]:
     """What decides the result of a run, by the names of the arguments."""
     by_name = {"key": run.key, "params": run.state}
+    by_name |= {name: run._asdict()[name] for name in ("order", "units") if run._asdict()[name]}
     for prefix, samples in (("", run.train), ("validation ", run.held)):
         if samples is not None:
             parts: dict[str, Any] = {"inputs": samples.inputs, "targets": samples.targets}

@@ -157,9 +157,9 @@ def fit_population(  # noqa: D417 (they come in two parts)
     several = None if mesh is not None else mesh_for(len(keys), runs)
     go_on: Any = advance_members if alive else compiled_advance_members(mesh or several)
     advanced = go_on(runs, epochs, epochs=epochs, mark=may_mark())
-    results = list(itertools.starmap(marked, advanced))
     if several is not None:
-        results = brought_together(results)
+        advanced = brought_together(advanced)
+    results = list(itertools.starmap(marked, advanced))
     population = [group._replace(run=run) for group, run in zip(population, runs, strict=True)]
     warn_of_members(population, results, epochs)
     return as_given_to_members(params, population, results)

@@ -4,6 +4,9 @@ import contextlib
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
 
+import numpy as np
+from jaxtyping import Int
+
 from logistack.training.run import FitResult
 
 
@@ -16,13 +19,19 @@ class Progress(NamedTuple):
             before it was resumed.
         epochs_done: how many have been done now; an epoch that was taken back, because it was not
             finite, has a row but does not count.
-        samples_per_second: the rate of the chunk, compilation included if it was the first.
+        samples_per_second: the rate of the chunk, compilation included if it was the first; of
+            members, the sum of their rates.
+        members: which members of a population `result` is about, with a leading axis of them in
+            all its parts; None for a single run.
+        ends: whether there is no chunk to come, unless a callback says so only now.
     """
 
     result: FitResult
     epochs_before: int
     epochs_done: int
     samples_per_second: float
+    members: Int[np.ndarray, " members"] | None = None
+    ends: bool = False
 
 
 class StopTraining(Exception):  # noqa: N818
