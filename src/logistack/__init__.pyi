@@ -7,6 +7,7 @@ from . import metrics as metrics
 from . import plots as plots
 from . import selection as selection
 from . import separability as separability
+from . import statistics as statistics
 from . import training as training
 from .classifier import Classifier as Classifier
 from .classifier import FittedClassifier as FittedClassifier
@@ -38,6 +39,10 @@ from .separability import certificate_from_json as certificate_from_json
 from .separability import certify as certify
 from .separability import hidden_bound as hidden_bound
 from .separability import untangle as untangle
+from .statistics import Comparison as Comparison
+from .statistics import Summary as Summary
+from .statistics import compare as compare
+from .statistics import summarize as summarize
 from .training import BatchSums as BatchSums
 from .training import Best as Best
 from .training import FitResult as FitResult
