@@ -121,8 +121,8 @@ class TestSummarize:
     @pytest.mark.parametrize(
         ("options", "words"),
         [
-            ({"confidence": 0}, "confidence: expected above 0, got 0"),
-            ({"confidence": 1}, "confidence: expected at least 0 and below 1, got 1"),
+            ({"confidence": 0}, "confidence: expected a number above 0 and below 1, got 0"),
+            ({"confidence": 1}, "confidence: expected a number above 0 and below 1, got 1"),
             ({"resamples": 0}, "resamples: expected at least 1, got 0"),
             ({"seed": -1}, "seed: expected at least 0, got -1"),
         ],
@@ -277,7 +277,7 @@ class TestCompare:
                 "against: expected one of the settings, got 'c'",
             ),
             ("aabb", [0, 1] * 2, {"test_over_train": -1}, "test_over_train: expected at least 0"),
-            ("aabb", [0, 1] * 2, {"confidence": 1}, "confidence: expected at least 0 and below 1"),
+            ("aabb", [0, 1] * 2, {"confidence": 1}, "confidence: expected a number above 0"),
         ],
     )
     def test_refuses_what_is_not_paired(self, settings, runs, options, words):

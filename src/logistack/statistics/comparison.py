@@ -13,7 +13,6 @@ from logistack.statistics.labels import (
     Setting,
     places_of,
     read_labels,
-    require_confidence,
     require_values,
 )
 from logistack.statistics.tables import data_frame, figure, table, told, words
@@ -184,7 +183,7 @@ def compare(
     shared = _checks.require_scalar(
         "test_over_train", 0.0 if test_over_train is None else test_over_train, low=0
     )
-    confidence = require_confidence(confidence)
+    confidence = _checks.require_inside("confidence", confidence)
     all_runs, by_setting = _by_run(numbers, settings_of, runs_of)
     pairs = _pairs(list(by_setting), against)
     rows = []

@@ -25,14 +25,6 @@ def require_values(values: Any) -> np.ndarray:
     return numbers
 
 
-def require_confidence(confidence: Any) -> float:
-    """Returns a number above 0 and below 1."""
-    confidence = float(_checks.require_scalar("confidence", confidence, low=0, below=1))
-    if not confidence:
-        raise ValueError("confidence: expected above 0, got 0.0")
-    return confidence
-
-
 def read_labels(name: str, labels: Any, members: int) -> tuple[tuple[str, ...], list[Setting]]:
     """What the labels are called, and those of each member; `name` is the argument's."""
     if labels is None:

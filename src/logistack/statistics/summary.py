@@ -12,7 +12,6 @@ from logistack.statistics.labels import (
     Setting,
     places_of,
     read_labels,
-    require_confidence,
     require_values,
 )
 from logistack.statistics.tables import data_frame, figure, table, told, word
@@ -130,7 +129,7 @@ def summarize(
     """
     numbers = require_values(values)
     names, labels = read_labels("settings", settings, len(numbers))
-    confidence = require_confidence(confidence)
+    confidence = _checks.require_inside("confidence", confidence)
     resamples = _checks.require_count("resamples", resamples, low=1)
     seed = _checks.require_count("seed", seed, low=0)
     rows = []
