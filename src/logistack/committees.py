@@ -1,5 +1,6 @@
 """Networks that decide together: their mean, who is in it, and where they disagree."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -174,7 +175,7 @@ def disagreement(
 
     >>> found = disagreement(jnp.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.5, 0.5]]))
     >>> print(found.information.round(4), found.dissent)
-    0.4884 0.25
+    0.4883 0.25
     """
     probabilities = _require_probabilities(probabilities, "members", "outputs")
     independent = require_exclusive("probabilities", probabilities, independent)
@@ -204,8 +205,8 @@ class GreedyWeights(NamedTuple):
         weights: how often each member is in it, over the number of places, `(members,)`.
         scores: the committee's score after each step, `(steps + 1,)`, the first being that of the
             best members by themselves. The weights are those of the least.
-        ties: how many choices were equally good at each step, `(steps + 1,)`: 1 where there was
-            one best. The first of them was taken.
+        ties: how many choices were equally good at each step, to one in a million, `(steps + 1,)`:
+            1 where there was one best. The first of them was taken.
     """
 
     weights: Float[Array, " members"]
@@ -250,12 +251,25 @@ def greedy_weights(
     >>> shares = jnp.array([[[0.75], [0.5], [0.5]], [[0.5], [0.25], [0.75]]])  # of 3 members
     >>> found = greedy_weights(shares, jnp.array([1, 0]), steps=2)
     >>> print(found.weights, found.scores.round(3), found.ties)
-    [0.5 0.5 0. ] [0.141 0.141 0.141] [1 2 1]
+    [0.5 0.5 0. ] [0.141 0.142 0.141] [1 2 1]
     """
     probabilities = _require_probabilities(probabilities, "samples", "members", "outputs")
     targets = _checks.require_numeric("targets", targets)
     steps = _checks.require_count("steps", steps, low=0)
     score(jnp.full_like(probabilities[:, 0], 1 / probabilities.shape[2]), targets)  # checks them
+    found = _search(probabilities, targets, steps, score)
+    if not _checks.is_traced(found) and not np.isfinite(found.scores).any():
+        raise ValueError("probabilities: expected a member whose score is finite, got none")
+    return found
+
+
+@functools.partial(jax.jit, static_argnums=(2, 3))
+def _search(
+    probabilities: Float[Array, "n members out"],
+    targets: Array,
+    steps: int,
+    score: Callable[[Array, Array], Array],
+) -> GreedyWeights:
     rows = jnp.moveaxis(probabilities, 1, 0)
     members = len(rows)
 
@@ -264,13 +278,12 @@ def greedy_weights(
         return jnp.where(jnp.isnan(scores), jnp.inf, scores)
 
     def best(scores: Float[Array, " choices"]) -> tuple[Array, Array, Array]:
-        place = jnp.argmin(scores)
-        return place, scores[place], jnp.sum(scores == scores[place])
+        least = jnp.min(scores)
+        equal = scores <= least + 1e-6 * jnp.abs(least)  # to rounding, the same on all devices
+        place = jnp.argmax(equal)
+        return place, scores[place], jnp.sum(equal)
 
-    alone = scores_of(rows)
-    if not _checks.is_traced(alone) and not np.isfinite(alone).any():
-        raise ValueError("probabilities: expected a member whose score is finite, got none")
-    order = jnp.argsort(alone)
+    order = jnp.argsort(scores_of(rows))
     sizes = jnp.arange(1, members + 1, dtype=rows.dtype)
     sums = jnp.cumsum(rows[order], axis=0)
     fewest, *first = best(scores_of(sums / sizes[:, None, None]))
@@ -286,7 +299,7 @@ def greedy_weights(
     scores, ties = (
         jnp.concatenate([one[None], rest]) for one, rest in zip(first, seen, strict=True)
     )
-    counts = counts.at[added].add(jnp.arange(steps) < jnp.argmin(scores))
+    counts = counts.at[added].add(jnp.arange(steps) < best(scores)[0])
     return GreedyWeights(counts / counts.sum(), scores, ties)
 
 

@@ -1,9 +1,11 @@
 """How far probabilities can be trusted: scores of them, and calibration."""
 
+import functools
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int, Real
 
 from logistack import _checks, losses
@@ -137,14 +139,21 @@ def reliability(
     bins = _checks.require_count("bins", bins, low=1)
     if equal not in ("width", "mass"):
         raise ValueError(f"equal: expected 'width' or 'mass', got {equal!r}")
+    weights = _require_weights(weights, probabilities)
+    return _binned(probabilities, target_class(targets), weights, bins, equal)
+
+
+@functools.partial(jax.jit, static_argnums=(3, 4))
+def _binned(
+    probabilities: Array, classes: Array, weights: Array, bins: int, equal: str
+) -> Reliability:
     if probabilities.shape[1] == 1:
         probabilities = jnp.concatenate([1 - probabilities, probabilities], axis=1)
-    weights = _require_weights(weights, probabilities)
     confidence = jnp.max(probabilities, axis=1)
-    correct = jnp.argmax(probabilities, axis=1) == target_class(targets)
+    correct = jnp.argmax(probabilities, axis=1) == classes
     if equal == "width":
-        edges = jnp.arange(1, bins, dtype=confidence.dtype) / bins
-        place = jnp.searchsorted(edges, confidence)
+        edges = np.arange(1, bins) / bins
+        place = jnp.searchsorted(jnp.asarray(edges, confidence.dtype), confidence)
     else:
         order = jnp.argsort(confidence)
         before = jnp.cumsum(weights[order]) - weights[order]
