@@ -98,7 +98,7 @@ class Comparison(NamedTuple):
     def __str__(self) -> str:
         title = ", ".join(self.names)
         interval = f"{100 * self.confidence:g}% interval"
-        header = [f"{title} (first)", "(second)", "runs", "difference", interval, "p", ""]
+        header = [f"{title} (first)", "(second)", "runs", "difference", interval, "p"]
         lines = [
             [
                 words(row.first),
@@ -107,11 +107,13 @@ class Comparison(NamedTuple):
                 figure(row.difference, 3),
                 f"{figure(row.low, 3)} to {figure(row.high, 3)}",
                 _p(row.p).removeprefix("p ").removeprefix("= "),
-                row.words,
             ]
             for row in self.rows
         ]
-        return table(header, lines, [told("run", row.not_finite) for row in self.rows])
+        notes = [
+            "; ".join(filter(None, [row.words, told("run", row.not_finite)])) for row in self.rows
+        ]
+        return table(header, lines, notes)
 
 
 def compare(
