@@ -128,7 +128,7 @@ class TestIntervals:
         (axes,) = plots.intervals(found, quantity="error", log=["width"]).axes
         rows = sorted(found.rows)
         points = data(axes.lines[0])
-        np.testing.assert_allclose(points, [(row.setting[0], row.mean) for row in rows])
+        np.testing.assert_allclose(points, [(*row.setting, row.mean) for row in rows])
         bars = axes.collections[0].get_segments()
         np.testing.assert_allclose(
             [bar[:, 1] for bar in bars], [(row.low, row.high) for row in rows]

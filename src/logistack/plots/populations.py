@@ -133,10 +133,10 @@ def intervals(summary: Summary, *, quantity: str = "mean", log: Collection[str] 
     for rank, (rest, rows) in enumerate(lines.items()):
         rows = sorted(rows, key=lambda row: places.index(row.setting[0]))
         rows = [row for row in rows if np.isfinite(row.mean)]
-        x = [row.setting[0] if numeric else places.index(row.setting[0]) for row in rows]
+        x = [float(row.setting[0] if numeric else places.index(row.setting[0])) for row in rows]
         mean, low, high = np.array([(row.mean, row.low, row.high) for row in rows]).T.reshape(3, -1)
         axes.errorbar(
-            x,
+            np.array(x),
             mean,
             # A single member has no interval.
             yerr=np.nan_to_num([mean - low, high - mean]),
@@ -149,7 +149,9 @@ def intervals(summary: Summary, *, quantity: str = "mean", log: Collection[str] 
             label=_named(summary.names[1:], rest),
         )
     axes.set(xlabel=name, ylabel=quantity)
-    if numeric and name in log:
+    if not numeric:
+        axes.margins(x=0.15)
+    elif name in log:
         axes.set_xscale("log")
         axes.minorticks_off()
     if quantity in log:
@@ -215,7 +217,7 @@ def heat_map(summary: Summary, *, quantity: str = "mean") -> Figure:
                 right, down, digits(cell, 2), ha="center", va="center", fontsize=8,
                 color="white" if dark else "black",
             )  # fmt: skip
-    style: dict[str, Any] = {"fill": False, "hatch": "//", "edgecolor": GREY, "linewidth": 0}
+    style: dict[str, Any] = {"fill": False, "hatch": "///", "edgecolor": GREY, "linewidth": 0}
     for down, right in hatched:
         axes.add_patch(Rectangle((right - 0.5, down - 0.5), 1, 1, **style))
     axes.set(xlabel=summary.names[1], ylabel=summary.names[0])
@@ -267,7 +269,7 @@ def differences(comparison: Comparison, *, quantity: str = "mean") -> Figure:
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.set(
         xlabel=f"difference in {quantity}, first less second, with "
-        f"{100 * comparison.confidence:g}% intervals",
+        f"simultaneous {100 * comparison.confidence:g}% intervals",
         ylabel=", ".join(comparison.names),
     )
     axes.spines[["top", "right"]].set_visible(False)
