@@ -94,8 +94,9 @@ def summarize(
     with replacement, at Φ(√(n / (n − 1)) tₙ₋₁(α/2)) in place of α/2 and as far from the other end,
     which makes up for how narrow the plain ones are when there are few values. Of 95% intervals,
     92% hold the mean of a normal distribution with n = 5 values and 95% with 10 (plain: 84% and
-    90%); of an exponential one 86% and 92%. It never leaves the range of the values, so that three
-    are too few: 76%.
+    90%); of an exponential one 86% and 92%. It never leaves the range of the values: three
+    are too few (76%), and equal values, such as shares that are all 0, give an interval of no
+    length however few they are.
 
     A member whose value is NaN or ±inf is not taken for what it is not: it is counted and named,
     and the figures are those of the rest. So are members that diverged, and in the last column of
