@@ -190,7 +190,8 @@ def expected_calibration_error(
         A scalar between 0 and 1.
 
     Source: Guo et al. 2017, "On calibration of modern neural networks", equation 3 (bins of equal
-    width); Naeini et al. 2015 (of equal mass, too); Roelofs et al. 2022, "Mitigating bias in
+    width); Nguyen & O'Connor 2015, "Posterior calibration and exploratory analysis for natural
+    language processing models" (of equal mass); Roelofs et al. 2022, "Mitigating bias in
     calibration error estimation", and Kumar et al. 2019, "Verified uncertainty calibration" (bias).
 
     >>> shares = jnp.array([[0.75, 0.25], [0.625, 0.375], [0.125, 0.875], [0.0, 1.0]])
