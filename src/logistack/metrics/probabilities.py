@@ -152,13 +152,15 @@ def _binned(
     confidence = jnp.max(probabilities, axis=1)
     correct = jnp.argmax(probabilities, axis=1) == classes
     if equal == "width":
-        edges = np.arange(1, bins) / bins
-        place = jnp.searchsorted(jnp.asarray(edges, confidence.dtype), confidence)
+        edges = jnp.asarray(np.arange(1, bins) / bins, confidence.dtype)
+        place = jnp.searchsorted(edges, confidence)
     else:
         order = jnp.argsort(confidence)
         before = jnp.cumsum(weights[order]) - weights[order]
         lower = before[jnp.searchsorted(confidence[order], confidence)]
-        place = jnp.minimum(jnp.floor(lower * bins / weights.sum()).astype(int), bins - 1)
+        # Products alone, which are exact of whole numbers: a compiled quotient is not.
+        edges = jnp.arange(1, bins) * weights.sum()
+        place = jnp.searchsorted(edges, lower * bins, side="right")
 
     def sums(values: Array) -> Array:
         return jnp.zeros(bins, weights.dtype).at[place].add(weights * values)
