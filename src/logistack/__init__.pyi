@@ -61,5 +61,6 @@ from .training import fit_with_callbacks as fit_with_callbacks
 from .training import init_state as init_state
 from .training import make_step as make_step
 from .training import summed_loss as summed_loss
+from .training import sweep as sweep
 
 __version__: str

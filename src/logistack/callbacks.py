@@ -31,16 +31,22 @@ def rows_of(progress: Progress) -> list[dict[str, Any]]:
 
     Returns:
         For each epoch its number in the run, counted from 1, and every measure of `History` that
-        the run has: a number, or a list of one a layer.
+        the run has: a number, or a list of one a layer. Of a population the numbers of the
+        `members`, too, and every measure is a list with an entry for each.
     """
+    own: dict[str, Any] = {}
+    axis = 0
+    if progress.members is not None:
+        own["members"], axis = progress.members.tolist(), 1
     measures = {
-        name: np.asarray(values)
+        name: np.moveaxis(np.asarray(values), axis, 0)
         for name, values in progress.result.history._asdict().items()
         if values is not None
     }
     return [
         {
             "epoch": progress.epochs_before + 1 + row,
+            **own,
             **{name: values[row].tolist() for name, values in measures.items()},
         }
         for row in range(len(measures["loss"]))
@@ -143,34 +149,57 @@ def tensorboard(folder: str | os.PathLike[str]) -> Iterator[Callback]:
 
 @contextlib.contextmanager
 def progress_bar(
-    epochs: int, *, description: str = "training", disable: bool = False
+    epochs: int,
+    *,
+    members: int | None = None,
+    description: str = "training",
+    disable: bool = False,
 ) -> Iterator[Callback]:
     """Shows a bar on the terminal with the epoch, loss, accuracy and samples a second.
 
     Args:
         epochs: how many epochs the run has.
+        members: how many members `sweep` trains. The bar then counts the epochs of all of them,
+            says how many have ended, and shows the medians of those that still go on.
         description: what stands before the bar.
         disable: whether to show nothing.
 
     Yields:
-        The callback to give to `fit_with_callbacks`.
+        The callback to give to `fit_with_callbacks` or `sweep`.
 
     Raises:
         ModuleNotFoundError: if tqdm is not installed.
     """
     tqdm = _checks.import_extra("tqdm", "progress").tqdm
-    with tqdm(total=epochs, desc=description, unit="epoch", disable=disable) as bar:
+    total = epochs * (1 if members is None else members)
+    passed: dict[int, int] = {}  # by a block's first member, the epochs that lie behind
+    ended: dict[int, int] = {}  # and how many members it has
+    with tqdm(total=total, desc=description, unit="epoch", disable=disable) as bar:
 
         def show(progress: Progress) -> None:
             history = progress.result.history
-            bar.set_postfix(
-                {
-                    "loss": f"{history.loss[-1]:.4g}",
-                    "accuracy": f"{history.accuracy[-1]:.2%}",
-                    "samples/s": f"{progress.samples_per_second:,.0f}",
-                },
-                refresh=False,
-            )
-            bar.update(progress.epochs_done - bar.n)
+            told = {
+                "loss": f"{_median_now(history.loss):.4g}",
+                "accuracy": f"{_median_now(history.accuracy):.2%}",
+                "samples/s": f"{progress.samples_per_second:,.0f}",
+            }
+            own, first = 1, 0
+            if progress.members is not None:
+                own, first = len(progress.members), int(progress.members[0])
+                ended[first] = own if progress.ends else 0
+                told = {"members": f"{sum(ended.values()):,}/{members or own:,}", **told}
+            done = progress.epochs_done
+            if progress.ends and progress.members is not None:  # also of those that stopped early
+                done = epochs
+            passed[first] = own * done
+            bar.set_postfix(told, refresh=False)
+            bar.update(sum(passed.values()) - bar.n)
 
         yield show
+
+
+def _median_now(rows: Any) -> float:
+    """The last row, or the median over members that have one."""
+    now = np.asarray(rows)[..., -1]
+    now = now[~np.isnan(now)]
+    return float(np.median(now)) if now.size else np.nan

@@ -11,6 +11,7 @@ from logistack.training.source import StreamError
 from logistack.training.state import Best, TrainState
 from logistack.training.step import init_state, make_step, summed_loss
 from logistack.training.stream import fit_stream
+from logistack.training.sweep import sweep
 
 __all__ = [
     "BatchSums",
@@ -32,4 +33,5 @@ __all__ = [
     "make_step",
     "step_key",
     "summed_loss",
+    "sweep",
 ]

@@ -9,7 +9,7 @@ import dataclasses
 import functools
 import itertools
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar, Unpack
 
 import jax
@@ -161,7 +161,12 @@ def fit_population(  # noqa: D417 (they come in two parts)
         advanced = brought_together(advanced)
     results = list(itertools.starmap(marked, advanced))
     population = [group._replace(run=run) for group, run in zip(population, runs, strict=True)]
-    warn_of_members(population, results, epochs)
+    if not _checks.is_traced((runs, results)):
+        every = []
+        for group, result in zip(population, results, strict=True):
+            done = np.asarray(result.state.epoch) - np.asarray(group.run.state.epoch)
+            every.append(ended_of(group, result, done < epochs))
+        warn_of_members(every, len(keys))
     return as_given_to_members(params, population, results)
 
 
@@ -335,7 +340,8 @@ def _axes_of(run: Run) -> list[int | None]:
     return [0 if mark else None for mark in jax.tree.leaves(marks)]
 
 
-def _over_members(function: Callable[[Run], T], run: Run, mesh: Mesh | None = None) -> T:
+def over_members(function: Callable[[Run], T], run: Run, mesh: Mesh | None = None) -> T:
+    """A function of one member's run, of every member, a part of them on each device."""
     leaves, tree = jax.tree.flatten(run)
     axes = _axes_of(run)
 
@@ -346,10 +352,19 @@ def _over_members(function: Callable[[Run], T], run: Run, mesh: Mesh | None = No
     return of_members(*leaves) if mesh is None else spread(of_members, leaves, axes, mesh)
 
 
+def taken(run: Run, places: Any) -> Run:
+    """The run of some of the members."""
+    leaves, tree = jax.tree.flatten(run)
+    pairs = zip(leaves, _axes_of(run), strict=True)
+    return jax.tree.unflatten(
+        tree, [leaf if axis is None else leaf[places] for leaf, axis in pairs]
+    )
+
+
 def begin_members(runs: tuple[Run, ...]) -> tuple[Run, ...]:
     """`begin` of every member."""
     return tuple(
-        run._replace(state=_over_members(lambda run: begin(run).state, run)) for run in runs
+        run._replace(state=over_members(lambda run: begin(run).state, run)) for run in runs
     )
 
 
@@ -358,7 +373,7 @@ def advance_members(
 ) -> tuple[tuple[FitResult, Bool[Array, "members epochs"]], ...]:
     """`advance` of every member, a part of them on each device of a mesh."""
     go_on = functools.partial(advance, limit=limit, epochs=epochs, mark=mark)
-    return tuple(_over_members(go_on, run, mesh) for run in runs)
+    return tuple(over_members(go_on, run, mesh) for run in runs)
 
 
 compiled_begin_members = jax.jit(begin_members)
@@ -375,23 +390,43 @@ def compiled_advance_members(mesh: Mesh | None) -> Any:
     return jax.jit(over, static_argnames=("epochs", "mark"), compiler_options=options)
 
 
-def warn_of_members(groups: list[Group], results: list[FitResult], epochs: int) -> None:
-    """Warns, outside of a trace, of members whose loss or parameters were not finite."""
-    if _checks.is_traced(([group.run for group in groups], results)):
-        return
-    ended: dict[int, int] = {}
-    never: list[int] = []
-    for group, result in zip(groups, results, strict=True):
-        run = group.run
-        start, last = np.asarray(run.state.epoch), np.asarray(result.state.epoch)
-        now = run._replace(state=result.state)
-        patient = _over_members(lambda run: goes_on(run.state, run.recipe), now)
-        early = (last - start < epochs) & np.asarray(patient)
-        ended |= dict(zip(group.places[early].tolist(), last[early].tolist(), strict=True))
-        if run.held is not None:
-            losses: Any = np.asarray(result.history.validation_loss)
-            never += group.places[(last > start) & ~np.isfinite(losses).any(axis=1)].tolist()
-    members = sum(len(group.places) for group in groups)
+class Ended(NamedTuple):
+    """Members that were not finite.
+
+    Attributes:
+        loss: by member, the epochs before the one whose loss or parameters were not finite.
+        validation: the members of which no validation loss was.
+    """
+
+    loss: dict[int, int]
+    validation: list[int]
+
+
+def patience_left(run: Run) -> Bool[np.ndarray, " members"]:
+    """Which members may go on."""
+    return np.asarray(over_members(lambda run: goes_on(run.state, run.recipe), run))
+
+
+def ended_of(group: Group, result: FitResult, early: Bool[np.ndarray, " members"]) -> Ended:
+    """Which members of a group, whose run has begun, were not finite.
+
+    Those that ended `early` were, unless their patience was at its end.
+    """
+    run = group.run
+    start, last = np.asarray(run.state.epoch), np.asarray(result.state.epoch)
+    early = early & patience_left(run._replace(state=result.state))
+    ended = dict(zip(group.places[early].tolist(), last[early].tolist(), strict=True))
+    if run.held is None:
+        return Ended(ended, [])
+    losses: Any = np.asarray(result.history.validation_loss)
+    never = group.places[(last > start) & ~np.isfinite(losses).any(axis=1)]
+    return Ended(ended, never.tolist())
+
+
+def warn_of_members(every: Sequence[Ended], members: int) -> None:
+    """Warns of members whose loss or parameters were not finite."""
+    ended = {member: epoch for of in every for member, epoch in of.loss.items()}
+    never = [member for of in every for member in of.validation]
     if ended:
         first = min(ended)
         warnings.warn(
