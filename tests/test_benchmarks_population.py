@@ -149,8 +149,9 @@ def reached():
         return {("population", "own"): Task(prepare)}
 
     return population_reach.measure(
-        {"12-6-5": WORK}, (1, 4, 8, 16), tasks, rounds=1, at_least=0.0, matrix=64, copied=4096
-    )
+        {"12-6-5": WORK}, (1, 4, 8, 16), tasks, {"population": "ours"},
+        rounds=1, at_least=0.0, matrix=64, copied=4096,
+    )  # fmt: skip
 
 
 def test_reach_ends_where_memory_does(reached, tmp_path, capsys):
@@ -164,7 +165,7 @@ def test_reach_ends_where_memory_does(reached, tmp_path, capsys):
     )
     population_reach.save(reached, tmp_path / "population-cpu.json")
     said = (tmp_path / "population-cpu-reach.md").read_text(encoding="utf-8")
-    assert "| 12-6-5 | population, own | 4 |" in said
+    assert "| 12-6-5 | ours, own | 4 |" in said
     assert (tmp_path / "population-cpu-reach.png").stat().st_size > 0
 
 

@@ -225,6 +225,7 @@ def run(config: Config) -> Iterator[Section]:
             works,
             config.reach,
             functools.partial(tasks_of, beside),
+            {name: WAYS[name].label for name in beside},
             rounds=config.rounds,
             at_least=config.seconds,
             matrix=MATRIX[device],

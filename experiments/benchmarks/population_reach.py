@@ -27,6 +27,7 @@ def measure(
     works: Mapping[str, Workload],
     members: Iterable[int],
     tasks_of: TasksOf,
+    labels: Mapping[str, str],
     *,
     rounds: int,
     at_least: float,
@@ -39,6 +40,7 @@ def measure(
         works: networks, and the work of training one.
         members: rising numbers of members.
         tasks_of: the ways to train so many, by name and order.
+        labels: what tables call these ways.
         rounds: how often each is timed.
         at_least: the seconds of one round.
         matrix: the size of the large matrix products.
@@ -61,7 +63,7 @@ def measure(
         failed: set[str] = set()
         for count in members:
             for (way, order), task in tasks_of(work, count).items():
-                name = f"{way}, {order}"
+                name = f"{labels[way]}, {order}"
                 if name not in failed:
                     row = time_one(Population(work, count, order), task, rounds, at_least)
                     rows.append({"network": network, "way": name, "members": count, **row})

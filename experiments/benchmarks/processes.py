@@ -3,6 +3,7 @@
 import contextlib
 import multiprocessing
 import os
+import signal
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -11,6 +12,8 @@ from typing import Any, NamedTuple, Self
 
 from experiments.benchmarks.populations import Ready
 from experiments.benchmarks.timing import timed
+
+PATIENCE = 10.0  # seconds in which a process may end by itself
 
 
 class Task(NamedTuple):
@@ -48,14 +51,15 @@ class Apart:
     """
 
     def __init__(self, task: Task) -> None:
-        # The process starts with the first call, in the environment of that moment.
         self._pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
-        try:
-            with _environment(task.environment):
-                self.first: float = self._pool.submit(_prepare, task.prepare).result()
-        except BaseException:
-            self._pool.shutdown()
-            raise
+        others = multiprocessing.active_children()
+        with _environment(task.environment), _ending(self._end):
+            # The process starts with the first call, in the environment of that moment.
+            prepared = self._pool.submit(_prepare, task.prepare)
+            self._processes = [
+                each for each in multiprocessing.active_children() if each not in others
+            ]
+            self.first: float = prepared.result()
 
     def seconds(self, at_least: float) -> float:
         """The seconds of a run, as the mean of as many as take `at_least` seconds together."""
@@ -68,8 +72,15 @@ class Apart:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._pool.shutdown()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._end(0 if kind else PATIENCE)
+
+    def _end(self, patience: float = 0) -> None:
+        """Lets the process end, or ends it after some seconds."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        for process in self._processes:
+            process.join(patience)
+            process.terminate()
 
 
 def take_turns(tasks: Mapping[str, Task], rounds: int, at_least: float) -> Turns:
@@ -82,6 +93,16 @@ def take_turns(tasks: Mapping[str, Task], rounds: int, at_least: float) -> Turns
                 seconds[name].append(apart.seconds(at_least))
         first = {name: apart.first for name, apart in running.items()}
         return Turns(first, seconds, {name: apart.told() for name, apart in running.items()})
+
+
+@contextlib.contextmanager
+def _ending(end: Callable[[], None]) -> Iterator[None]:
+    """Ends what has begun, where that fails."""
+    try:
+        yield
+    except BaseException:
+        end()
+        raise
 
 
 @contextlib.contextmanager
@@ -104,6 +125,7 @@ _kept: dict[str, Any] = {}
 
 
 def _prepare(prepare: Callable[[], Ready]) -> float:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that ends this one
     _kept["ready"] = prepare()
     return timed(_run_once)
 
