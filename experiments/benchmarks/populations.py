@@ -135,20 +135,12 @@ def _losses(layers: Layers, data: Data) -> list[float]:
     return (np.logaddexp(0, a) - data.targets * a).sum(axis=(1, 2)).tolist()
 
 
-def matrix_work(size: int) -> Workload:
-    """The work whose products are two of square matrices of this size."""
-    return Workload((size, size), samples=size, batch_size=size, epochs=1)
-
-
 def prepare_matrix(size: int) -> Ready:
-    """Large matrix products: in NumPy, or where JAX has another device, in JAX."""
-    operations, (run, *_) = _products(size)
+    """Products of square matrices: in NumPy, or where JAX has another device, in JAX."""
+    work = Workload((size, size), samples=size, batch_size=size, epochs=1)
+    operations, runs = prepare_products(work)
+    run, *_ = runs.values()
     return Ready(run, lambda _: [operations])
-
-
-def _products(size: int) -> tuple[float, list[Train]]:
-    operations, runs = prepare_products(matrix_work(size))
-    return operations, list(runs.values())
 
 
 def prepare_copy(size: int) -> Ready:
