@@ -15,7 +15,7 @@ create = $(PYTHON) -m venv --clear $(1)
 install = $(1)/bin/python -m pip install --quiet --disable-pip-version-check $(2)
 endif
 
-.PHONY: help digits article backpropagation depth limits published test test-fast wheel lint benchmark clean
+.PHONY: help digits article backpropagation depth limits published test test-fast wheel lint benchmark benchmark-population clean
 
 help:
 	@echo 'make digits            train a network on handwritten digits and show what it learned'
@@ -27,6 +27,7 @@ help:
 	@echo 'make test              lint, types, the whole suite, and the public surface of the built wheel'
 	@echo 'make test-fast         what of it trains small networks, for another PYTHON=python3.12'
 	@echo 'make benchmark         time training beside PyTorch, scikit-learn, Flax and Equinox'
+	@echo 'make benchmark-population  time many networks at once beside PyTorch, scikit-learn and plain JAX'
 	@echo 'make clean             remove the virtual environments and everything built'
 
 digits: $(VENV)/.experiments
@@ -54,7 +55,7 @@ test: lint wheel
 	$(VENV)/bin/python -m pytest -n auto --dist loadfile
 
 # Without experiments, figures and processes that are killed: they hardly depend on the version.
-SLOW := article backpropagation cli depth digits driver limits plots% published readme separability
+SLOW := article backpropagation benchmarks_population cli depth digits driver limits plots% published readme separability
 FAST := $(filter-out $(SLOW:%=tests/test_%.py),$(wildcard tests/test_*.py))
 test-fast: $(VENV)/.test wheel
 	$(VENV)/bin/python -m pytest -n auto --dist loadfile $(FAST)
@@ -72,6 +73,9 @@ lint: $(VENV)/.test
 # PyTorch's plain name brings its CUDA build, gigabytes of it; pip takes a CPU build if it finds one.
 benchmark: $(VENV)/.benchmarks
 	$(VENV)/bin/python experiments/benchmarks/training.py
+
+benchmark-population: $(VENV)/.benchmarks
+	$(VENV)/bin/python experiments/benchmarks/population.py
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "logistack needs Python 3.11 or newer, and $(PYTHON) is " + sys.version.split()[0] + ": make PYTHON=...")'

@@ -40,17 +40,11 @@ if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # while all is imported: no traceback
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-import contextlib
 import dataclasses
-import datetime
 import functools
 import importlib
-import importlib.metadata
 import importlib.util
 import itertools
-import json
-import os
-import platform
 import statistics
 import tempfile
 from collections.abc import Iterator
@@ -63,8 +57,9 @@ import optax
 import logistack as ls
 from experiments import keeping
 from experiments.benchmarks import startup
+from experiments.benchmarks.machine import Section, heading, load_now, path_of, save
 from experiments.benchmarks.timing import Measured, take_turns, timed
-from experiments.benchmarks.workloads import WORKLOADS, Train, Workload, make_data
+from experiments.benchmarks.workloads import WORKLOADS, Train, Workload, make_data, scaled
 
 Part: TypeAlias = Literal["training", "validation", "overhead", "checkpoint", "startup"]
 Size: TypeAlias = Literal["small", "medium", "large", "dropout"]
@@ -76,12 +71,10 @@ SIZES_OF_PART: dict[str, tuple[Size, ...]] = {
     "overhead": ("small", "medium", "large"),
 }
 LONGER = 20  # times as many epochs of 2-2-1 beside the bare run, which is soon over
-QUIET = 0.5  # the load above which the figures are warned of
 MATRIX_LIMIT = 0.85  # of the better rate of matrix products, for the large network
 EAGER_LIMIT = 500  # times the rate of PyTorch's loop, for the small network
 OVERHEAD_LIMIT = 1.10  # of a bare run's time, for the others
 CHECKPOINT_LIMIT = 0.05  # of a run that saves every 10 epochs
-LIBRARIES = ("jax", "jaxlib", "optax", "numpy", "torch", "scikit-learn", "flax", "equinox")
 
 
 class Way(NamedTuple):
@@ -146,15 +139,6 @@ def prepare(name: str, work: Workload, *, validate: bool = True) -> Train:
     return peer.prepare(work, train, held, **way.options)
 
 
-class Section(NamedTuple):
-    """What one part measured on one workload, and its table."""
-
-    part: Part
-    size: str
-    numbers: dict[str, Any]
-    table: str
-
-
 def workloads(config: Config, part: Part) -> dict[str, Workload]:
     """The part's networks, each with as many epochs as asked for, and its held-out samples."""
     if part not in config.parts:
@@ -165,10 +149,9 @@ def workloads(config: Config, part: Part) -> dict[str, Workload]:
             work = WORKLOADS[size]
             # As many as MNIST has: 10,000 test images beside 60,000.
             held_out = 0 if part == "training" else max(1, work.samples // 6)
-            epochs = max(1, round(work.epochs * config.scale))
-            if (part, size) == ("overhead", "small"):
-                epochs *= LONGER
-            found[size] = work._replace(epochs=epochs, held_out=held_out)
+            work = scaled(work, config.scale)._replace(held_out=held_out)
+            longer = LONGER if (part, size) == ("overhead", "small") else 1
+            found[size] = work._replace(epochs=longer * work.epochs)
     return found
 
 
@@ -330,48 +313,6 @@ def tell_checkpoint(seconds: dict[str, list[float]]) -> str:
     )
 
 
-def load_now() -> float | None:
-    """The load average over the last minute; None on a system that does not have it."""
-    return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
-
-
-def heading(load: float | None) -> str:
-    """The machine, and how busy it is."""
-    said = (
-        f"jax {jax.__version__} on {jax.devices()[0].device_kind}, {os.cpu_count()} cores, "
-        f"Python {platform.python_version()}, load {'unknown' if load is None else f'{load:.2f}'}"
-    )
-    if load is not None and load > QUIET:
-        said += (
-            f"\nWarning: the load is above {QUIET}. Other work slows these runs, and those of some "
-            "libraries more than others'."
-        )
-    return said
-
-
-def record(sections: list[Section], command: str, load: float | None) -> dict[str, Any]:
-    """The numbers with what it takes to judge and repeat them."""
-    versions = {"python": platform.python_version(), "logistack": ls.__version__}
-    for name in LIBRARIES:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            versions[name] = importlib.metadata.version(name)
-    return {
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "command": command,
-        "machine": {
-            "device": jax.devices()[0].device_kind,
-            "processor": processor(),
-            "cores": os.cpu_count(),
-            "load": load,
-            "system": f"{platform.system()} {platform.machine()}",
-        },
-        "versions": versions,
-        "sections": [
-            {**section._asdict(), "table": section.table.splitlines()} for section in sections
-        ],
-    }
-
-
 def numbers_of(measured: Measured) -> dict[str, Any]:
     """One workload's numbers, under names that say their units."""
     return {
@@ -380,22 +321,6 @@ def numbers_of(measured: Measured) -> dict[str, Any]:
         "seconds_of_rounds": measured.rounds,
         "matrix_operations_per_second_of_rounds": measured.matrix_rates,
     }
-
-
-def processor() -> str:
-    """The processor's name, where Linux tells it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
-
-
-def path_of(folder: Path) -> Path:
-    """The file for the numbers, beside those of other devices."""
-    device = jax.devices()[0].device_kind.lower().replace(" ", "-")
-    return folder / f"training-{device}.json"
 
 
 @keeping.command
@@ -414,13 +339,8 @@ def main(arguments: list[str]) -> int:
         print(f"\n{section.table}", flush=True)
         sections.append(section)
     if config.save is not None:
-        path, command = (
-            path_of(config.save),
-            keeping.command_line("benchmarks/training.py", arguments),
-        )
-        content = json.dumps(record(sections, command, load), indent=1, ensure_ascii=False)
-        keeping.write_whole(path, f"{content}\n")
-        print(f"\nnumbers  {path}")
+        command = keeping.command_line("benchmarks/training.py", arguments)
+        save(path_of(config.save, "training"), sections, command, load)
     return 0
 
 

@@ -55,6 +55,11 @@ class Workload(NamedTuple):
         return sum(2 * math.prod(shape) for shape in self.products)
 
 
+def scaled(work: Workload, scale: float) -> Workload:
+    """The work with a share of its epochs, at least one."""
+    return work._replace(epochs=max(1, round(work.epochs * scale)))
+
+
 # Batches divide the samples, so that no library has a smaller last one to treat in its own way.
 WORKLOADS = {
     "small": Workload((2, 2, 1), samples=4, batch_size=4, epochs=5000),
