@@ -1,5 +1,6 @@
 """logistack's ways to train a population, and a single network beside it."""
 
+import os
 from typing import Any
 
 import jax
@@ -18,8 +19,8 @@ from experiments.benchmarks.populations import (
 )
 from experiments.benchmarks.workloads import LEARNING_RATE, Workload
 
-# What the processes of `fit_population` need in their environment.
-ENVIRONMENT: dict[str, str] = {}
+# What `use_cores_as_devices` would say in the processes of `fit_population`.
+ENVIRONMENT = {"JAX_NUM_CPU_DEVICES": str(os.cpu_count())}
 
 
 def fit_members(*arguments: Any, **options: Any) -> ls.FitResult:
