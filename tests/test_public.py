@@ -61,8 +61,15 @@ CONTRACT = {
     ],
     "fit_population": [
         "keys", "params", "inputs", "targets", "optimizer", "epochs", "batch_size",
-        "sample_weight", "validation", "order", "loss", "hyperparams", "patience", "dropout",
+        "sample_weight", "validation", "order", "mesh", "loss", "hyperparams", "patience",
+        "dropout",
     ],
+    "sweep": [
+        "keys", "params", "inputs", "targets", "optimizer", "epochs", "batch_size",
+        "sample_weight", "validation", "order", "mesh", "block_size", "every", "callbacks",
+        "checkpoint_path", "save_every", "executor", "loss", "hyperparams", "patience", "dropout",
+    ],
+    "use_cores_as_devices": ["count"],
     "checkpoint.save": ["path", "state", "notes", "keep"],
     "checkpoint.restore": ["path", "like", "version"],
     "checkpoint.resume": ["path", "like"],
