@@ -52,7 +52,7 @@ def test_losses_tell_the_orders_apart_and_show_what_was_learned():
     )
     np.testing.assert_allclose(own[0], shared[0], rtol=1e-12)
     assert (np.abs(own / shared - 1)[1:] > 2 * population.TOLERANCE).all()
-    assert (own < (1 - 1.5 * population.NEAR) * np.array(start)).all()
+    assert (own < (1 - population.NEAR) * np.array(start)).all()
 
 
 def test_work_that_is_not_the_same_is_found():

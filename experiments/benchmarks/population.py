@@ -89,7 +89,7 @@ ON_DEVICES = {
     )
 }
 TOLERANCE = 2e-5  # of the losses that are to be the same
-NEAR = 0.3  # of those with starts and orders of their own
+NEAR = 0.15  # of those with starts and orders of their own
 MATRIX = {"cpu": 2048, "gpu": 8192}  # size of the large products
 COPIED = {"cpu": 2**28, "gpu": 2**32}  # bytes of the array that is copied
 
