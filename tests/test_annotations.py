@@ -9,6 +9,7 @@ import jaxtyping
 
 names = (
     "layers", "network", "coordinates", "initialization", "losses", "metrics", "prediction", "training",
+    "committees", "conformal", "statistics",
     "data.augmentation", *(f"separability.{name}" for name in (
         "arithmetic", "certificates", "classes", "data", "margin", "questions", "rational",
         "samples", "text", "words",
@@ -22,6 +23,7 @@ with jaxtyping.install_import_hook(rooms, "beartype.beartype"):
         getattr(ls, name)
 
 import functools
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -67,6 +69,25 @@ for targets in (labels, rows):
 trace(ls.metrics.confusion_matrix, rows[:, :1], labels)
 trace(ls.metrics.predicted_class, rows)
 trace(ls.metrics.predicted_class, rows[0])
+
+shares = jax.nn.softmax(rows)
+for measure in (
+    ls.metrics.brier_score, ls.metrics.log_loss, ls.metrics.reliability,
+    ls.metrics.expected_calibration_error,
+):
+    for targets in (labels, rows):
+        trace(measure, shares, targets)
+        trace(lambda p, targets: measure(p, targets, weights=weights), shares[:, :1], labels)
+for params in (jax.tree.map(lambda part: jnp.stack([part] * 2), plain), [plain, deep]):
+    trace(ls.committee, params, inputs[0])
+    trace(lambda params, w: ls.committee(params, inputs[0], weights=w), params, jnp.ones(2))
+trace(ls.committees.disagreement, shares)
+trace(lambda p: ls.committees.greedy_weights(p, labels, steps=2), jnp.stack([shares] * 3, 1))
+limit = ls.conformal.threshold(shares, labels, alpha=0.2, score=ls.conformal.adaptive)
+sets = jax.vmap(ls.conformal.prediction_set, (0, None))(shares, limit)
+print(ls.conformal.coverage(sets, labels), file=sys.stderr)
+print(ls.summarize(weights, labels), file=sys.stderr)
+print(ls.compare(weights[1:], {"class": list("aaabbb")}, [0, 1, 2] * 2), file=sys.stderr)
 
 adam = optax.adam(1e-2)
 classes = {"loss": ls.losses.softmax_cross_entropy, "targets": labels}

@@ -100,59 +100,6 @@ class TestChoose:
             choose(errors)
 
 
-class TestCommittee:
-    def members(self, *sizes, count=3):
-        keys = jax.random.split(KEY, count)
-        return [ls.init_params(key, sizes) for key in keys]
-
-    def stacked(self, members):
-        return jax.tree.map(lambda *each: jnp.stack(each), *members)
-
-    @pytest.mark.parametrize("join", [lambda params: params, ls.stack])
-    def test_is_the_mean_of_its_members_in_numpy(self, join):
-        members = self.members(4, 5, 5, 5, 2)
-        x = np.linspace(-1, 1, 4)
-        shares = []
-        for params in members:
-            a = x
-            for weight, bias in jax.tree.map(lambda part: np.asarray(part, float), params):
-                a = 1 / (1 + np.exp(-(weight @ a + bias)))
-            shares.append(a)
-        found = ls.committee(self.stacked([join(params) for params in members]), x)
-        np.testing.assert_allclose(found, np.mean(shares, axis=0), rtol=1e-5)
-
-    def test_of_softmax_members_has_a_sum_of_1(self):
-        members = self.members(4, 3)
-        x = jnp.ones(4)
-        found = ls.committee(self.stacked(members), x, outputs=jax.nn.softmax)
-        wanted = []
-        for weight, bias in (params[0] for params in members):
-            z = np.exp(np.asarray(weight @ x + bias, float))
-            wanted.append(z / z.sum())
-        np.testing.assert_allclose(found, np.mean(wanted, axis=0), rtol=1e-5)
-        np.testing.assert_allclose(found.sum(), 1, rtol=1e-6)
-
-    def test_takes_one_sample_and_is_mapped_over_many(self):
-        params = self.stacked(self.members(4, 2))
-        many = jax.jit(jax.vmap(ls.committee, in_axes=(None, 0)))(params, jnp.eye(4))
-        np.testing.assert_allclose(many[1], ls.committee(params, jnp.eye(4)[1]), rtol=1e-6)
-        with pytest.raises(ValueError, match=r"^x: expected shape \(4,\), got \(2, 4\)"):
-            ls.committee(params, jnp.ones((2, 4)))
-
-    def test_refuses_members_that_are_not_there_or_not_alike(self):
-        (layer,) = self.stacked(self.members(4, 2))
-        with pytest.raises(ValueError, match=r"^params: expected arrays with one .* \[2, 3\]"):
-            ls.committee((layer._replace(bias=layer.bias[:2]),), jnp.ones(4))
-        empty = jax.tree.map(lambda part: part[:0], (layer,))
-        with pytest.raises(ValueError, match=r"^params: expected arrays with one leading member"):
-            ls.committee(empty, jnp.ones(4))
-        with pytest.raises(TypeError, match=r"^params: expected a tuple of Layer, got Layer"):
-            ls.committee(layer, jnp.ones(4))
-        alone = self.members(4, 2)[0]
-        with pytest.raises(ValueError, match=r"params\[0\]"):  # no member axis
-            ls.committee(alone, jnp.ones(4))
-
-
 class TestHoldOut:
     @pytest.mark.parametrize("share", [0.2, 1 / 3, 0.5, 0.9])
     def test_each_class_gives_its_share(self, share):

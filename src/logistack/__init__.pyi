@@ -1,5 +1,7 @@
 from . import callbacks as callbacks
 from . import checkpoint as checkpoint
+from . import committees as committees
+from . import conformal as conformal
 from . import data as data
 from . import export as export
 from . import losses as losses
@@ -7,11 +9,13 @@ from . import metrics as metrics
 from . import plots as plots
 from . import selection as selection
 from . import separability as separability
+from . import statistics as statistics
 from . import training as training
 from .classifier import Classifier as Classifier
 from .classifier import FittedClassifier as FittedClassifier
 from .classifier import fit_classifier as fit_classifier
 from .classifier import load_classifier as load_classifier
+from .committees import committee as committee
 from .compilation import keep_compiled_programs as keep_compiled_programs
 from .coordinates import fold as fold
 from .coordinates import unfold as unfold
@@ -22,7 +26,6 @@ from .layers import sigmoid_layer as sigmoid_layer
 from .layers import stack as stack
 from .layers import unstack as unstack
 from .network import activations as activations
-from .network import committee as committee
 from .network import forward as forward
 from .network import jacobian_spectrum as jacobian_spectrum
 from .network import logits as logits
@@ -38,6 +41,10 @@ from .separability import certificate_from_json as certificate_from_json
 from .separability import certify as certify
 from .separability import hidden_bound as hidden_bound
 from .separability import untangle as untangle
+from .statistics import Comparison as Comparison
+from .statistics import Summary as Summary
+from .statistics import compare as compare
+from .statistics import summarize as summarize
 from .training import BatchSums as BatchSums
 from .training import Best as Best
 from .training import FitResult as FitResult

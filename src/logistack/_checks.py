@@ -181,6 +181,15 @@ def require_share(name: str, share: Any) -> Any:
     return None if limits == (0, 0) else share
 
 
+def require_inside(name: str, share: Any) -> float:
+    """Returns a number above 0 and below 1, as Python's own."""
+    if isinstance(share, bool) or not isinstance(share, int | float | np.number):
+        raise TypeError(f"{name}: expected a number, got {share!r}")
+    if not 0 < share < 1:
+        raise ValueError(f"{name}: expected a number above 0 and below 1, got {share}")
+    return float(share)
+
+
 def require_count(name: str, count: Any, *, low: int, high: int | None = None) -> int:
     """Returns `count` as an int from `low` to `high`."""
     if isinstance(count, bool) or not isinstance(count, int | np.integer):

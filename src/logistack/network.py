@@ -8,7 +8,6 @@ from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Real
 
 from logistack import _checks
@@ -80,52 +79,6 @@ def forward(params: Params, x: Real[ArrayLike, " in"]) -> Float[Array, " out"]:
     [0.62 0.83]
     """
     return jax.nn.sigmoid(logits(params, x))
-
-
-def committee(
-    params: Params,
-    x: Real[ArrayLike, " in"],
-    *,
-    outputs: Callable[[Array], Array] = jax.nn.sigmoid,
-) -> Float[Array, " out"]:
-    """Averages the probabilities that the members of a committee give for one sample.
-
-    y = 1/M Σₘ σ(z⁽ᵐ⁾), z⁽ᵐ⁾ being the logits of member m.
-
-    Args:
-        params: the parameters of M networks of one shape, a tuple of `Layer` with a leading member
-            axis: `(members, out, in)`, or `(members, depth, width, width)` for a stack.
-        x: one sample, `(in,)`, of any real dtype; taken to that of the parameters.
-
-    Other Arguments:
-        outputs: makes probabilities of logits: σ, or `jax.nn.softmax` for members that were
-            trained by `softmax_cross_entropy`.
-
-    Returns:
-        Probabilities `(out,)` in the dtype of the parameters.
-
-    Raises:
-        ValueError: if shapes do not fit, or `x` is concrete and not finite.
-        TypeError: if a dtype is not of real numbers.
-
-    >>> import jax.numpy as jnp
-    >>> two = (Layer(jnp.array([[[0.0]], [[jnp.log(3.0)]]]), jnp.zeros((2, 1))),)
-    >>> print(committee(two, jnp.ones(1)))  # the mean of 1/2 and 3/4
-    [0.625]
-    """
-    if isinstance(params, Layer) or not isinstance(params, tuple | list):
-        raise TypeError(f"params: expected a tuple of Layer, got {type(params).__name__}")
-    sizes = {np.shape(array)[:1] for array in jax.tree.leaves(params)}
-    if len(sizes) != 1 or sizes <= {(), (0,)}:
-        raise ValueError(
-            "params: expected arrays with one leading member axis, of at least 1, got lengths "
-            f"{sorted(size[0] if size else 0 for size in sizes)}"
-        )
-
-    def probabilities(member: Params) -> Array:
-        return outputs(logits(member, x))
-
-    return jax.vmap(probabilities)(params).mean(axis=0)
 
 
 def activations(params: Params, x: Real[ArrayLike, " in"]) -> tuple[Float[Array, " width"], ...]:

@@ -63,7 +63,7 @@ def training_curves(
                 )
         axes.set(xlabel="epoch", ylabel=quantity)
         if quantity in log:
-            _make_logarithmic(axes)
+            make_logarithmic(axes)
         axes.margins(x=0.02)
         axes.spines[["top", "right"]].set_visible(False)
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
@@ -71,7 +71,7 @@ def training_curves(
     return figure
 
 
-def _make_logarithmic(axes: Axes) -> None:
+def make_logarithmic(axes: Axes) -> None:
     """Gives axes a logarithmic scale, and zeros a tick of their own under what is above 0."""
     from matplotlib.ticker import FixedFormatter, FixedLocator, LogLocator, NullFormatter
 

@@ -1,8 +1,4 @@
-"""Measures of a trained network over a set of samples.
-
-They take logits, `jax.vmap(ls.logits, (None, 0))(params, inputs)`, and not the outputs of
-`ls.forward`.
-"""
+"""Measures of the classes that a network predicts for a set of samples, from its logits."""
 
 import warnings
 from typing import Any
@@ -195,21 +191,27 @@ def class_count(outputs: int) -> int:
 
 
 def _require_pair(logits: Any, targets: Any) -> tuple[jax.Array, jax.Array]:
-    logits = _checks.require_numeric("logits", logits)
+    logits, targets = require_pair("logits", logits, targets)
+    return logits, target_class(targets)
+
+
+def require_pair(name: str, outputs: Any, targets: Any) -> tuple[jax.Array, jax.Array]:
+    """Returns a network's outputs for samples, which go by `name`, and their targets, checked."""
+    outputs = _checks.require_numeric(name, outputs)
     targets = _checks.require_numeric("targets", targets)
-    if logits.ndim != 2 or 0 in logits.shape:
-        raise ValueError(f"logits: expected shape (samples, outputs), got {logits.shape}")
-    if targets.shape not in (logits.shape, logits.shape[:1]):
+    if outputs.ndim != 2 or 0 in outputs.shape:
+        raise ValueError(f"{name}: expected shape (samples, outputs), got {outputs.shape}")
+    if targets.shape not in (outputs.shape, outputs.shape[:1]):
         raise ValueError(
-            f"targets: expected shape {logits.shape[:1]} or {logits.shape}, got {targets.shape}"
+            f"targets: expected shape {outputs.shape[:1]} or {outputs.shape}, got {targets.shape}"
         )
-    _checks.require_finite("logits", logits)
+    _checks.require_finite(name, outputs)
     if targets.ndim == 1:
         if not jnp.issubdtype(targets.dtype, jnp.integer):
             raise TypeError(f"targets: expected integer classes, got dtype {targets.dtype}")
         _checks.require_range(
-            "targets", targets, 0, class_count(logits.shape[-1]) - 1, "integer classes"
+            "targets", targets, 0, class_count(outputs.shape[-1]) - 1, "integer classes"
         )
     else:
         _checks.require_finite("targets", targets)
-    return logits, target_class(targets)
+    return outputs, targets

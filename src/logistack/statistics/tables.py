@@ -1,0 +1,47 @@
+"""Figures in lines of text and in data frames."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from logistack import _checks
+
+
+def word(label: Any) -> str:
+    """A label as a reader writes it."""
+    if isinstance(label, tuple):
+        return words(label)
+    return f"{label:g}" if isinstance(label, float) else f"{label}"
+
+
+def words(setting: tuple[Any, ...]) -> str:
+    """All labels of a setting."""
+    return ", ".join(map(word, setting))
+
+
+def figure(number: float, digits: int) -> str:
+    """A number of so many significant digits, with a minus sign as long as a plus."""
+    sign = "−" if number < 0 else ""
+    return f"{sign}{abs(number):.{digits}g}"
+
+
+def told(kind: str, without: Sequence[Any]) -> str:
+    """Which members or runs have no finite value; the first ten of them by name."""
+    if not without:
+        return ""
+    some = ", ".join(map(word, without[:10])) + (", …" if len(without) > 10 else "")
+    return f"{len(without)} not finite: {kind} {some}"
+
+
+def table(header: list[str], lines: list[list[str]], notes: list[str]) -> str:
+    """Lines under a header, columns to the right, and a note after a line where there is one."""
+    widths = [max(map(len, column)) for column in zip(header, *lines, strict=True)]
+    printed = [
+        "  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) + f"  {note}"
+        for line, note in zip([header, *lines], ["", *notes], strict=True)
+    ]
+    return "\n".join(line.rstrip() for line in printed)
+
+
+def data_frame(columns: list[str], rows: list[tuple[Any, ...]]) -> Any:
+    """A pandas data frame."""
+    return _checks.import_extra("pandas", "frames").DataFrame(rows, columns=columns)
