@@ -170,7 +170,7 @@ def disagreement(
             do not sum to 1, or weights are negative or all zero.
         TypeError: if a dtype is not of real numbers.
 
-    Source: Lin 1991, "Divergence measures based on the Shannon entropy", section V; Houlsby et al.
+    Source: Lin 1991, "Divergence measures based on the Shannon entropy"; Houlsby et al.
     2011, "Bayesian active learning for classification and preference learning", equation 2.
 
     >>> found = disagreement(jnp.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.5, 0.5]]))
@@ -245,8 +245,8 @@ def greedy_weights(
         ValueError: if shapes do not fit, a value is out of range, or no member's score is finite.
         TypeError: if a dtype is not of real numbers, or `steps` no integer.
 
-    Source: Caruana et al. 2004, "Ensemble selection from libraries of models", sections 2.1 and 2.2
-    (with replacement, sorted initialization).
+    Source: Caruana et al. 2004, "Ensemble selection from libraries of models" (with replacement,
+    sorted initialization).
 
     >>> shares = jnp.array([[[0.75], [0.5], [0.5]], [[0.5], [0.25], [0.75]]])  # of 3 members
     >>> found = greedy_weights(shares, jnp.array([1, 0]), steps=2)

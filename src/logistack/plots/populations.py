@@ -23,8 +23,7 @@ from logistack.plots.style import (
     styled,
 )
 from logistack.statistics import Comparison, SettingSummary, Summary
-from logistack.statistics.tables import figure as digits
-from logistack.statistics.tables import word, words
+from logistack.statistics.tables import rounded, word
 
 DASHES = ("-", "--", "-.", ":")
 
@@ -214,7 +213,7 @@ def heat_map(summary: Summary, *, quantity: str = "mean") -> Figure:
             cell = cells[down, right]
             dark = cell < least + 0.6 * (most - least)
             axes.text(
-                right, down, digits(cell, 2), ha="center", va="center", fontsize=8,
+                right, down, rounded(cell, 2), ha="center", va="center", fontsize=8,
                 color="white" if dark else "black",
             )  # fmt: skip
     style: dict[str, Any] = {"fill": False, "hatch": "///", "edgecolor": GREY, "linewidth": 0}
@@ -263,9 +262,7 @@ def differences(comparison: Comparison, *, quantity: str = "mean") -> Figure:
             1.02, place, row.words, transform=axes.get_yaxis_transform(), va="center", fontsize=8,
             color="black" if row.shown else "#595959",
         )  # fmt: skip
-    axes.set_yticks(
-        range(len(rows)), [f"{words(row.first)} and {words(row.second)}" for row in rows]
-    )
+    axes.set_yticks(range(len(rows)), [f"{word(row.first)} and {word(row.second)}" for row in rows])
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.set(
         xlabel=f"difference in {quantity}, first less second, with "
@@ -296,7 +293,7 @@ def _are_numbers(labels: Sequence[Any]) -> bool:
 
 
 def _tick(label: Any) -> str:
-    return digits(label, 3) if isinstance(label, float) else word(label)
+    return rounded(label, 3) if isinstance(label, float) else word(label)
 
 
 def _named(names: Sequence[str], labels: Sequence[Any]) -> str | None:

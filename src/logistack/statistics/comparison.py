@@ -15,7 +15,7 @@ from logistack.statistics.labels import (
     read_labels,
     require_values,
 )
-from logistack.statistics.tables import data_frame, figure, table, told, words
+from logistack.statistics.tables import data_frame, rounded, table, told, word
 
 
 class Difference(NamedTuple):
@@ -29,7 +29,7 @@ class Difference(NamedTuple):
         difference: the mean of first − second.
         low: where its interval begins.
         high: where it ends.
-        p: the probability of a difference at least as large if there were none.
+        p: the p value of no difference, times the number of pairs compared, and at most 1.
     """
 
     first: Setting
@@ -54,16 +54,16 @@ class Difference(NamedTuple):
         if not self.shown:
             return "no difference shown"
         larger, smaller = (self.first, self.second)[:: 1 if self.difference > 0 else -1]
-        return f"{words(larger)} is larger than {words(smaller)} by {abs(self.difference):.3g}"
+        return f"{word(larger)} is larger than {word(smaller)} by {abs(self.difference):.3g}"
 
     def __str__(self) -> str:
         text, low, high = self.words, self.low, self.high
         if not self.shown:
-            text = f"{words(self.first)} and {words(self.second)}: {text}"
+            text = f"{word(self.first)} and {word(self.second)}: {text}"
         elif high < 0:  # of second − first, as the words have it
             low, high = -high, -low
         if not np.isnan(low):
-            text += f" ({figure(low, 3)} to {figure(high, 3)}, {_p(self.p)})"
+            text += f" ({rounded(low, 3)} to {rounded(high, 3)}, {_p(self.p)})"
         note = told("run", self.not_finite)
         return f"{text}; {note}" if note else text
 
@@ -101,11 +101,11 @@ class Comparison(NamedTuple):
         header = [f"{title} (first)", "(second)", "runs", "difference", interval, "p"]
         lines = [
             [
-                words(row.first),
-                words(row.second),
+                word(row.first),
+                word(row.second),
                 f"{row.runs}",
-                figure(row.difference, 3),
-                f"{figure(row.low, 3)} to {figure(row.high, 3)}",
+                rounded(row.difference, 3),
+                f"{rounded(row.low, 3)} to {rounded(row.high, 3)}",
                 _p(row.p).removeprefix("p ").removeprefix("= "),
             ]
             for row in self.rows
@@ -166,8 +166,8 @@ def compare(
             the runs of the others, or there are not two settings.
         TypeError: if `values` are no real numbers.
 
-    Source: Nadeau & Bengio 2003, "Inference for the generalization error", Machine Learning 52,
-    section 4 (corrected resampled t-test); Bouckaert & Frank 2004, "Evaluating the replicability
+    Source: Nadeau & Bengio 2003, "Inference for the generalization error", Machine Learning 52
+    (corrected resampled t-test); Bouckaert & Frank 2004, "Evaluating the replicability
     of significance tests for comparing learning algorithms" (repeated folds).
 
     >>> errors = [0.10, 0.12, 0.11, 0.075, 0.075, 0.08]
@@ -226,14 +226,14 @@ def _by_run(
         twice = next((runs[place] for place in places if own[runs[place]] != place), None)
         if twice is not None:
             raise ValueError(
-                f"runs: expected a run once in a setting, got {words(twice)} twice in "
-                f"{words(setting)}"
+                f"runs: expected a run once in a setting, got {word(twice)} twice in "
+                f"{word(setting)}"
             )
         missing = next((run for run in all_runs if run not in own), None)
         if missing is not None:
             raise ValueError(
-                f"runs: expected the same for every setting, got none {words(missing)} in "
-                f"{words(setting)}"
+                f"runs: expected the same for every setting, got none {word(missing)} in "
+                f"{word(setting)}"
             )
         of_runs = numbers[[own[run] for run in all_runs]]
         values[setting] = np.where(np.isfinite(of_runs), of_runs, np.nan)  # ∞ − ∞ is a warning

@@ -14,7 +14,7 @@ from logistack.statistics.labels import (
     read_labels,
     require_values,
 )
-from logistack.statistics.tables import data_frame, figure, table, told, word
+from logistack.statistics.tables import data_frame, rounded, table, told, word
 
 
 class SettingSummary(NamedTuple):
@@ -70,9 +70,9 @@ class Summary(NamedTuple):
             [
                 *map(word, row.setting),
                 f"{row.members}",
-                figure(row.mean, 4),
-                figure(row.std, 3),
-                f"{figure(row.low, 4)} to {figure(row.high, 4)}",
+                rounded(row.mean, 4),
+                rounded(row.std, 3),
+                f"{rounded(row.low, 4)} to {rounded(row.high, 4)}",
             ]
             for row in self.rows
         ]
@@ -120,8 +120,8 @@ def summarize(
         ValueError: if a shape or a number of labels does not fit, or there is no member.
         TypeError: if `values` are no real numbers.
 
-    Source: Hesterberg 2015, "What teachers should know about the bootstrap", section 5.3 (expanded
-    percentile interval).
+    Source: Hesterberg 2015, "What teachers should know about the bootstrap" (expanded percentile
+    interval).
 
     >>> print(summarize([0.1, 0.2, 0.3, 0.4, float("nan")], {"width": [8, 8, 16, 16, 16]}))
     width  members  mean     std  95% interval

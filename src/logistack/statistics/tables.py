@@ -7,18 +7,13 @@ from logistack import _checks
 
 
 def word(label: Any) -> str:
-    """A label as a reader writes it."""
+    """A label, or all labels of a setting, as a reader writes them."""
     if isinstance(label, tuple):
-        return words(label)
+        return ", ".join(map(word, label))
     return f"{label:g}" if isinstance(label, float) else f"{label}"
 
 
-def words(setting: tuple[Any, ...]) -> str:
-    """All labels of a setting."""
-    return ", ".join(map(word, setting))
-
-
-def figure(number: float, digits: int) -> str:
+def rounded(number: float, digits: int) -> str:
     """A number of so many significant digits, with a minus sign as long as a plus."""
     sign = "−" if number < 0 else ""
     return f"{sign}{abs(number):.{digits}g}"
