@@ -88,6 +88,8 @@ def answer(
     else:
         path = config.results or folder / f"{name}.json"
         keeping.require_file("results", path)
+        if path.exists():
+            recall(name, path)  # which refuses what would be lost
         command = keeping.command_line(f"{name}.py", arguments)
         kept = find(name, config, run, path, command=command)
         print(f"results {path}")

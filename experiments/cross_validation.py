@@ -4,8 +4,8 @@ Ten times ten folds on each of three data sets, all hundred of them in one call:
 weights over one copy of the samples. On the same folds scikit-learn trains LogisticRegression, as
 it comes, and MLPClassifier, which is told what our network is told: the same hidden units, epochs,
 batches and steps of Adam, and no penalty; but a batch of ours has, on average, a tenth of samples
-that are held out and do not count. Nothing was tuned for any of them. Differences are
-paired by fold, and tested with the correction of Nadeau & Bengio 2003, since folds share samples.
+that are held out and do not count. Nothing was tuned for any of them. Differences are paired by
+fold, and tested with the correction of Nadeau & Bengio 2003, since folds share samples.
 
 Tables are standardized by the mean and deviation of each fold's own training samples. The members
 of a population share their inputs, so a member's standardization is in its first layer,
