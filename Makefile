@@ -15,14 +15,17 @@ create = $(PYTHON) -m venv --clear $(1)
 install = $(1)/bin/python -m pip install --quiet --disable-pip-version-check $(2)
 endif
 
-.PHONY: help digits article backpropagation depth limits published test test-fast wheel lint benchmark benchmark-population clean
+.PHONY: help digits article backpropagation width depth limits census validation published test test-fast wheel lint benchmark benchmark-population clean
 
 help:
 	@echo 'make digits            train a network on handwritten digits and show what it learned'
 	@echo 'make article           reproduce the numbers and figures of the article'
 	@echo 'make backpropagation   compute the gradient by hand, and draw where it vanishes'
+	@echo 'make width             train 640 networks of 1 to 256 hidden units, and find how many are enough'
 	@echo 'make depth             train stacks of 1 to 1,000 layers from five starts, for half an hour, and draw where they fail'
 	@echo 'make limits            find how many hidden units are enough where a line is not, with proofs both ways'
+	@echo 'make census            train 10,000 networks on XOR, and map which learn it'
+	@echo 'make validation        compare a network with those of scikit-learn over ten times ten folds'
 	@echo 'make published         print the kept errors beside the published ones; PUBLISHED= trains the networks, for hours'
 	@echo 'make test              lint, types, the whole suite, and the public surface of the built wheel'
 	@echo 'make test-fast         what of it trains small networks, for another PYTHON=python3.12'
@@ -45,6 +48,15 @@ depth: $(VENV)/.experiments
 limits: $(VENV)/.experiments
 	$(VENV)/bin/python experiments/limits.py
 
+width: $(VENV)/.experiments
+	$(VENV)/bin/python experiments/width.py
+
+census: $(VENV)/.experiments
+	$(VENV)/bin/python experiments/xor_census.py
+
+validation: $(VENV)/.experiments
+	$(VENV)/bin/python experiments/cross_validation.py
+
 # All of its networks take hours on two cores, so the results that are kept are printed unless
 # asked otherwise.
 PUBLISHED := --table
@@ -55,7 +67,8 @@ test: lint wheel
 	$(VENV)/bin/python -m pytest -n auto --dist loadfile
 
 # Without experiments, figures and processes that are killed: they hardly depend on the version.
-SLOW := article backpropagation benchmarks_population cli depth digits driver limits plots% published readme separability
+SLOW := answering article backpropagation benchmarks_population cli cross_validation depth digits driver \
+	limits plots% published readme separability sweep width xor_census
 FAST := $(filter-out $(SLOW:%=tests/test_%.py),$(wildcard tests/test_*.py))
 test-fast: $(VENV)/.test wheel
 	$(VENV)/bin/python -m pytest -n auto --dist loadfile $(FAST)

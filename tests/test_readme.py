@@ -6,7 +6,16 @@ import re
 import subprocess
 import sys
 
-from experiments import article, depth, depth_cells, limits, published
+from experiments import (
+    answering,
+    article,
+    cross_validation,
+    depth,
+    depth_cells,
+    limits,
+    published,
+    width,
+)
 from logistack import cli
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -81,6 +90,45 @@ def test_the_limits_are_what_the_script_prints():
     assert len(tables) == 3
     for table in tables:
         assert table in f"{printed}\n", table
+
+
+def kept_of(name):
+    """What the repository keeps of an experiment, and the page of all of them, unbroken."""
+    page = (ROOT / "experiments" / "README.md").read_text(encoding="utf-8")
+    return answering.recall(name, RESULTS / f"{name}.json"), " ".join(page.split())
+
+
+def test_the_units_that_digits_need_are_those_kept():
+    kept, page = kept_of("width")
+    least, _, enough = width.elbow(width.by_width(kept))
+    assert f"**{enough.width} logistic units are enough**" in page
+    assert (
+        f"mean error of {enough.percent.mean():.1f}% is within a standard error of the least, "
+        f"{least.percent.mean():.1f}% with {least.width}, and by seed no difference"
+    ) in page
+    assert "no difference shown" in width.report(kept).splitlines()[-1]
+    (eight,) = (own for own in width.by_width(kept) if own.width == 8)
+    assert f"8 units err on {eight.percent.mean():.1f}%" in page
+    networks = sum(len(cell["wrong"]) for cell in kept["found"])
+    assert f"trains {networks} networks" in page
+
+
+def test_the_census_is_the_one_kept():
+    kept, page = kept_of("xor_census")
+    solved = {(cell["rate"], cell["scale"]): cell["solved"] for cell in kept["found"]}
+    assert f"trains {kept['settings']['seeds'] * len(solved):,} 2-2-1 networks" in page
+    assert f"{sum(solved.values()):,} of them learn it" in page
+    assert f"draws them, {solved[1, 1]} of 100 at a learning rate of 1" in page
+    assert f"with a tenth of those weights {solved[1, 0.1]}." in page
+    assert solved[1, 0.1] == max(solved.values())
+
+
+def test_the_cross_validation_is_what_the_script_prints():
+    kept, _ = kept_of("cross_validation")
+    (table,) = (block for block in blocks("") if "MLPClassifier" in block)
+    assert table == f"{cross_validation.report(kept)}\n"
+    verdicts = table.partition("Errors, in points")[2].splitlines()[1:]
+    assert all("no difference shown" in verdict for verdict in verdicts)
 
 
 def test_the_shell_prints_what_is_shown(tmp_path, monkeypatch, capsys):

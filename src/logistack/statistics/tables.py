@@ -14,9 +14,16 @@ def word(label: Any) -> str:
 
 
 def rounded(number: float, digits: int) -> str:
-    """A number of so many significant digits, with a minus sign as long as a plus."""
-    sign = "−" if number < 0 else ""
-    return f"{sign}{abs(number):.{digits}g}"
+    """A number of so many significant digits, with a minus sign as long as a plus.
+
+    Up to a million, whole parts are written out: 100 rather than 1e+02.
+
+    >>> rounded(-0.123, 2), rounded(100, 2), rounded(12_345.6, 3), rounded(1e9, 2)
+    ('−0.12', '100', '12346', '1e+09')
+    """
+    sign, size = "−" if number < 0 else "", abs(number)
+    digits = max(digits, len(f"{size:.0f}")) if size < 1e6 else digits
+    return f"{sign}{size:.{digits}g}"
 
 
 def told(kind: str, without: Sequence[Any]) -> str:
