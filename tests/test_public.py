@@ -63,6 +63,11 @@ CONTRACT = {
         "keys", "params", "inputs", "targets", "optimizer", "epochs", "batch_size",
         "sample_weight", "validation", "order", "loss", "hyperparams", "patience", "dropout",
     ],
+    "successive_halving": [
+        "keys", "params", "inputs", "targets", "optimizer", "epochs", "validation", "factor",
+        "rounds", "batch_size", "sample_weight", "order", "mesh", "block_size", "hyperparams",
+    ],
+    "HalvingResult": ["result", "members", "scores", "schedule", "epochs"],
     "checkpoint.save": ["path", "state", "notes", "keep"],
     "checkpoint.restore": ["path", "like", "version"],
     "checkpoint.resume": ["path", "like"],
