@@ -146,4 +146,5 @@ def main(arguments: list[str]) -> int:
 
 if __name__ == "__main__":
     ls.keep_compiled_programs()
+    ls.use_cores_as_devices()
     keeping.start(main)

@@ -70,6 +70,11 @@ CONTRACT = {
         "checkpoint_path", "save_every", "executor", "loss", "hyperparams", "patience", "dropout",
     ],
     "use_cores_as_devices": ["count"],
+    "successive_halving": [
+        "keys", "params", "inputs", "targets", "optimizer", "epochs", "validation", "factor",
+        "rounds", "batch_size", "sample_weight", "order", "mesh", "block_size", "hyperparams",
+    ],
+    "HalvingResult": ["result", "members", "scores", "schedule", "epochs"],
     "checkpoint.save": ["path", "state", "notes", "keep"],
     "checkpoint.restore": ["path", "like", "version"],
     "checkpoint.resume": ["path", "like"],

@@ -49,6 +49,7 @@ from .statistics import summarize as summarize
 from .training import BatchSums as BatchSums
 from .training import Best as Best
 from .training import FitResult as FitResult
+from .training import HalvingResult as HalvingResult
 from .training import History as History
 from .training import Interrupted as Interrupted
 from .training import StreamError as StreamError
@@ -60,6 +61,7 @@ from .training import fit_stream as fit_stream
 from .training import fit_with_callbacks as fit_with_callbacks
 from .training import init_state as init_state
 from .training import make_step as make_step
+from .training import successive_halving as successive_halving
 from .training import summed_loss as summed_loss
 from .training import sweep as sweep
 

@@ -3,6 +3,7 @@
 from logistack.training.diagnosis import diagnose
 from logistack.training.driver import Interrupted, fit_with_callbacks
 from logistack.training.fit import fit
+from logistack.training.halving import HalvingResult, successive_halving
 from logistack.training.measures import BatchSums, History
 from logistack.training.population import fit_population
 from logistack.training.run import FitResult, epoch_order, step_key
@@ -17,6 +18,7 @@ __all__ = [
     "BatchSums",
     "Best",
     "FitResult",
+    "HalvingResult",
     "History",
     "Interrupted",
     "SizeGroup",
@@ -32,6 +34,7 @@ __all__ = [
     "init_state",
     "make_step",
     "step_key",
+    "successive_halving",
     "summed_loss",
     "sweep",
 ]

@@ -162,7 +162,7 @@ def sweep(  # noqa: D417 (they come in two parts)
         _keep_block_size(folder, members, block_size)
     jobs = [
         Job(block, epochs, every, mesh, save_every, folder and folder / f"block-{place:06}")
-        for place, block in enumerate(_blocks(groups, block_size))
+        for place, block in enumerate(blocks_of(groups, block_size))
     ]
     run = _run_here if executor is None else functools.partial(_run_elsewhere, executor)
     trained: dict[int, Trained] = {}
@@ -258,9 +258,9 @@ def train(job: Job, callbacks: Sequence[Callback] = ()) -> Trained:
             members=block.places,
         )
     except Interrupted as stop:
-        stop.result = _of_all_epochs(stop.result, epochs)
+        stop.result = of_all_epochs(stop.result, epochs)
         raise
-    result = _of_all_epochs(result, epochs)
+    result = of_all_epochs(result, epochs)
     return Trained(result, ended_of(block._replace(run=begun), result, behind))
 
 
@@ -269,7 +269,7 @@ def untrained(job: Job) -> Trained:
     (begun,) = compiled_begin_members((job.block.run,))
     rows = jax.vmap(no_history)(begun.state)
     result = _result_of_members(begun.state, rows, begun)
-    return Trained(_of_all_epochs(result, job.epochs), Ended({}, []))
+    return Trained(of_all_epochs(result, job.epochs), Ended({}, []))
 
 
 @jax.jit
@@ -293,7 +293,7 @@ def _width(going: int, members: int) -> int:
     return members
 
 
-def _of_all_epochs(result: FitResult, epochs: int) -> FitResult:
+def of_all_epochs(result: FitResult, epochs: int) -> FitResult:
     """The result, on the host, with a row of NaN for each epoch that did not run."""
 
     def of(rows: Any) -> np.ndarray:
@@ -312,12 +312,18 @@ def members_of_block(group: Group, epochs: int, devices: int) -> int:
     return members_that_fit(one, epochs, devices=devices)
 
 
-def _blocks(groups: Sequence[Group], block_size: int) -> Iterator[Group]:
+def blocks_of(groups: Sequence[Group], block_size: int) -> Iterator[Group]:
+    """Groups of at most so many members."""
     for group in groups:
-        for start in range(0, len(group.places), block_size):
-            own = slice(start, start + block_size)
-            sizes = None if group.sizes is None else group.sizes[own]
-            yield Group(taken(group.run, own), group.places[own], sizes, group.recipe)
+        members = len(group.places)
+        for start in range(0, members, block_size):
+            yield part_of(group, np.arange(start, min(start + block_size, members)))
+
+
+def part_of(group: Group, own: Int[np.ndarray, " some"]) -> Group:
+    """A group of those members of a group that stand at these places in it."""
+    sizes = None if group.sizes is None else [group.sizes[place] for place in own]
+    return group._replace(run=taken(group.run, own), places=group.places[own], sizes=sizes)
 
 
 def _run_here(
@@ -364,11 +370,12 @@ def _as_given(
             job, each = next(blocks)
             own.append(each.result)
             found += len(job.block.places)
-        results.append(jax.tree.map(_in_one_array, *own))
+        results.append(jax.tree.map(in_one_array, *own))
     return as_given_to_members(params, list(groups), results)
 
 
-def _in_one_array(*parts: Any) -> Array:
+def in_one_array(*parts: Any) -> Array:
+    """The members of several blocks, one after another."""
     return jnp.concatenate([jnp.asarray(part) for part in parts])
 
 
