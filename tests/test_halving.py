@@ -118,12 +118,11 @@ class TestSearch:
         assert np.isnan(stopped.result.history.loss[place, 2:]).all()
         np.testing.assert_allclose(stopped.scores[0], found.scores[found.members[0], -1], 1e-5)
 
-    @pytest.mark.parametrize("order", ["own", "shared"])
-    def test_networks_of_several_sizes_come_back_by_rank(self, order):
+    def test_networks_of_several_sizes_in_one_order_come_back_by_rank(self):
         sizes = [(4, 5, 3), (4, 3), (4, 6, 3), (4, 3), (4, 6, 3), (4, 3)]
         networks = [ls.init_params(key, own) for key, own in zip(KEYS, sizes, strict=True)]
         options = {
-            "order": order, "dropout": 0.0, "hyperparams": rates([0.03, 1e-5, 0.1, 1e-5, 0.05, 1e-4])
+            "order": "shared", "dropout": 0.0, "hyperparams": rates([0.03, 1e-5, 0.1, 1e-5, 0.05, 1e-4])
         }  # fmt: skip
         found = search(params=networks, rounds=2, factor=3, **options)
         whole = ls.fit_population(KEYS, networks, X[:20], Y[:20], **OPTIONS | options)
@@ -143,7 +142,7 @@ class TestNotFinite:
         wild = np.where([True, False, True, True, False, True], np.inf, 1.0)
         with pytest.warns(RuntimeWarning, match="of 4 of 6 members .* member 0 in epoch 1"):
             left = search(hyperparams=rates(np.minimum(RATES * wild, 3e38)))
-        assert sorted(left.members) == [1, 4]
+        assert left.members == [1]  # two went on, not three
         np.testing.assert_array_equal(left.epochs, [0, 8, 0, 0, 4, 0])
         np.testing.assert_array_equal(np.isnan(left.scores[:, 0]), wild == np.inf)
         np.testing.assert_allclose(left.scores[1, 0], found.scores[1, 0], rtol=1e-5)
