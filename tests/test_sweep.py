@@ -241,6 +241,25 @@ class TestMemory:
         measured = (taken(10) - taken(2)) / 8
         assert 0.7 * measured < estimated < 3 * measured
 
+    def test_a_block_that_does_not_fit_is_named(self, monkeypatch, tmp_path, whole):
+        module = sys.modules["logistack.training.sweep"]
+
+        def refuse(mesh):
+            def advance(runs, *_, **__):
+                if len(runs[0].key) == 1:  # the last block
+                    raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
+                return compiled_advance_members(mesh)(runs, *_, **__)
+
+            return advance
+
+        with monkeypatch.context() as patched:
+            patched.setattr(module, "compiled_advance_members", refuse)
+            with pytest.raises(
+                MemoryError, match=r"^block_size: 1 members, from member 6 on, do not"
+            ):
+                sweep(checkpoint_path=tmp_path)
+        assert_same(sweep(checkpoint_path=tmp_path), whole)
+
 
 class TestTelling:
     def test_the_bar_counts_members_and_their_epochs(self, capfd):

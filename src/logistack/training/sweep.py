@@ -112,6 +112,8 @@ def sweep(  # noqa: D417 (they come in two parts)
         ValueError: if the checkpoints are of another sweep, and whatever `fit_population` raises.
         TypeError: if what is sent to an executor cannot be, and whatever `fit_population` raises.
         Interrupted: after Ctrl-C or SIGTERM, with the `result` so far.
+        MemoryError: if a block does not fit in memory; the blocks before it are saved where there
+            is a `checkpoint_path`.
         ModuleNotFoundError: if Orbax is needed and not installed.
 
     >>> import jax, jax.numpy as jnp, optax
@@ -337,6 +339,14 @@ def _run_here(
         except Interrupted as stop:
             trained[place] = Trained(stop.result, Ended({}, []))
             raise
+        except jax.errors.JaxRuntimeError as error:
+            if "RESOURCE_EXHAUSTED" not in str(error):
+                raise
+            own = job.block.places
+            raise MemoryError(
+                f"block_size: {len(own):,} members, from member {own[0]} on, do not fit in memory: "
+                "give fewer"
+            ) from error
 
 
 def _run_elsewhere(
