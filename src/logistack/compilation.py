@@ -19,10 +19,9 @@ def use_cores_as_devices(count: int | None = None) -> int:
     """Makes a device of each core of the CPU, so that populations are spread over all of them.
 
     JAX has one device for a whole CPU, whose cores share the work of one matrix product. Products
-    of small networks are too small for that: two cores train 64 networks of 64-32-10 faster by
-    about half when each has 32 of them. This changes JAX's configuration for the whole process:
-    call it at the top of a script. If JAX has already been told how many, as by
-    JAX_NUM_CPU_DEVICES, that stays.
+    of small networks are too small for that, and cores that have networks of their own get more
+    done. This changes JAX's configuration for the whole process: call it at the top of a script. If
+    JAX has already been told how many, as by JAX_NUM_CPU_DEVICES, that stays.
 
     Args:
         count: how many devices; as many as there are cores for this process, by default.

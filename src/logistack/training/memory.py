@@ -10,8 +10,7 @@ from logistack import _checks
 from logistack.layers import depth_of
 from logistack.training.run import BLOCK, Run, begin
 
-# More members at once are no faster, and less is lost with a block of fewer. On a CPU, whose cores
-# have 64 networks of 64-32-10 in their cache, blocks of 256 to 16,384 differ by less than a tenth.
+# More members at once are hardly faster, and less is lost with a block of fewer.
 MOST = 4096
 
 
