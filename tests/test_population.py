@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import logistack as ls
-from logistack.training.population import compiled_advance_members, prepare_members
+from logistack.training.groups import prepare_members
+from logistack.training.population import compiled_advance_members
 from logistack.training.spread import mesh_for
 
 KEY = jax.random.key(0)

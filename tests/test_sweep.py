@@ -19,8 +19,9 @@ import optax
 import pytest
 
 import logistack as ls
+from logistack.training.groups import prepare_members
 from logistack.training.memory import bytes_of_member
-from logistack.training.population import begin_members, compiled_advance_members, prepare_members
+from logistack.training.population import begin_members, compiled_advance_members
 from logistack.training.sweep import _width
 
 pytest.importorskip("orbax.checkpoint")

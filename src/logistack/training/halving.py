@@ -20,12 +20,10 @@ from logistack._brief import brief
 from logistack.layers import Params
 from logistack.training.driver import Interrupted
 from logistack.training.fit import Validation
+from logistack.training.groups import Group, as_given_to_members, prepare_members
 from logistack.training.memory import require_block_size
 from logistack.training.population import (
     Ended,
-    Group,
-    as_given_to_members,
-    prepare_members,
     warn_of_members,
 )
 from logistack.training.recipe import Optimizer, Options, spells_out

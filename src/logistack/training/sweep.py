@@ -26,18 +26,16 @@ from logistack.layers import Params
 from logistack.training.driver import Interrupted, drive
 from logistack.training.elsewhere import finished, require_executor, warn_of_broken
 from logistack.training.fit import Validation
+from logistack.training.groups import Group, as_given_to_members, prepare_members
 from logistack.training.measures import History, no_history
 from logistack.training.memory import members_that_fit, require_block_size
 from logistack.training.population import (
     Ended,
-    Group,
-    as_given_to_members,
     compiled_advance_members,
     compiled_begin_members,
     ended_of,
     over_members,
     patience_left,
-    prepare_members,
     taken,
     warn_of_members,
 )
