@@ -26,7 +26,7 @@ from logistack.training.progress import Callback, Progress, StopTraining, requir
 from logistack.training.recipe import Optimizer, Options, spells_out
 from logistack.training.run import FitResult, Run, compiled_advance, compiled_begin, result_of
 from logistack.training.source import Source, StreamError
-from logistack.training.state import TrainState
+from logistack.training.state import TrainState, done_since
 
 Advance: TypeAlias = Callable[[TrainState, int], tuple[FitResult, Any, int]]
 
@@ -237,11 +237,6 @@ def drive(
             if members is None:
                 warn_of_validation(result, first)
             return result
-
-
-def done_since(first: Any, state: TrainState) -> int:
-    """How many epochs lie behind since `first`, of the member that went on longest."""
-    return int(np.max(np.asarray(state.epoch) - first))
 
 
 def _no_rows(state: TrainState) -> History:

@@ -32,9 +32,9 @@ from logistack.training.spread import require_mesh
 from logistack.training.state import TrainState
 from logistack.training.sweep import (
     Job,
+    block_size_for,
     blocks_of,
     in_one_array,
-    members_of_block,
     of_all_epochs,
     part_of,
     train,
@@ -170,8 +170,7 @@ def successive_halving(  # noqa: D417 (they come in two parts)
     schedule = schedule_of(epochs, factor, members, rounds)
     block_size = require_block_size(block_size, members)
     if block_size is None:
-        devices = 1 if mesh is None else mesh.devices.size
-        block_size = min(members_of_block(group, epochs, devices) for group in groups)
+        block_size = block_size_for(groups, epochs, mesh)
 
     field = [_entered(group) for group in groups]
     ranked = np.arange(members)

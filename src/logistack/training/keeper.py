@@ -9,7 +9,7 @@ from logistack import _files, _static, checkpoint
 from logistack.training.measures import History
 from logistack.training.run import Run
 from logistack.training.source import Source
-from logistack.training.state import TrainState
+from logistack.training.state import TrainState, done_since
 
 
 class Keeper:
@@ -59,7 +59,7 @@ class Keeper:
         axis = state.epoch.ndim
         kept = checkpoint.read_rows(self.path, version=version)
         # An epoch that was taken back has a row, and will have it again.
-        done = int(np.max(np.asarray(state.epoch) - first))
+        done = done_since(first, state)
         if len(kept["loss"]) == done:
             self._version, self._rows = version, done
         rows: dict[str, Any] = {

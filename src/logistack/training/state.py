@@ -79,3 +79,8 @@ def averaged_params(state: TrainState, decay: Any) -> Params:
         corrected,
         state.params,
     )
+
+
+def done_since(first: Any, state: TrainState) -> int:
+    """How many epochs lie behind since `first`, of the member that went on longest."""
+    return int(np.max(np.asarray(state.epoch) - first))

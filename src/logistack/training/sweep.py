@@ -156,8 +156,7 @@ def sweep(  # noqa: D417 (they come in two parts)
         folder = _files.local_path("checkpoint_path", checkpoint_path)
         block_size = _kept_block_size(folder, members, block_size)
     if block_size is None:
-        devices = 1 if mesh is None else mesh.devices.size
-        block_size = min(members_of_block(group, epochs, devices) for group in groups)
+        block_size = block_size_for(groups, epochs, mesh)
     if folder is not None:
         _keep_block_size(folder, members, block_size)
     jobs = [
@@ -304,12 +303,17 @@ def of_all_epochs(result: FitResult, epochs: int) -> FitResult:
     return result._replace(history=jax.tree.map(of, result.history))
 
 
-def members_of_block(group: Group, epochs: int, devices: int) -> int:
-    """How many members of a group are trained at once."""
-    one = taken(group.run, np.arange(1))
-    keys, state = one.key[0], jax.tree.map(lambda leaf: leaf[0], one.state)
-    one = one._replace(key=keys, state=state, recipe=group.recipe, units=None)
-    return members_that_fit(one, epochs, devices=devices)
+def block_size_for(groups: Sequence[Group], epochs: int, mesh: Mesh | None) -> int:
+    """How many members of any group are trained at once."""
+    devices = 1 if mesh is None else mesh.devices.size
+
+    def of(group: Group) -> int:
+        one = taken(group.run, np.arange(1))
+        keys, state = one.key[0], jax.tree.map(lambda leaf: leaf[0], one.state)
+        one = one._replace(key=keys, state=state, recipe=group.recipe, units=None)
+        return members_that_fit(one, epochs, devices=devices)
+
+    return min(map(of, groups))
 
 
 def blocks_of(groups: Sequence[Group], block_size: int) -> Iterator[Group]:
