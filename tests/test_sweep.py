@@ -168,7 +168,7 @@ class TestExecutors:
                         os.kill(process, signal.SIGKILL)
 
             told = []
-            with pytest.warns(RuntimeWarning, match=r"executor: it broke, with \d of 3 blocks"):
+            with pytest.warns(RuntimeWarning, match=r"executor: it did not finish \d of 3 blocks"):
                 again = sweep(
                     executor=pool, block_size=3,
                     callbacks=[kill, lambda now: told.append(now.members[0])],
@@ -183,11 +183,33 @@ class TestExecutors:
                 whole,
             )
 
+    def test_blocks_that_it_refuses_run_here(self, whole):
+        class Refusing(concurrent.futures.ThreadPoolExecutor):
+            def submit(self, function, *args):
+                sent = super().submit(function, *args)
+                self.shutdown()
+                return sent
+
+        with pytest.warns(RuntimeWarning, match=r"2 of 3 blocks.*after shutdown"):
+            assert_same(sweep(executor=Refusing(1), block_size=3), whole)
+
+    def test_blocks_that_it_loses_run_here(self, whole):
+        class Losing(concurrent.futures.Executor):
+            def submit(self, function, *args):
+                lost = concurrent.futures.Future()
+                lost.set_exception(OSError("no such worker"))
+                return lost
+
+        with pytest.warns(RuntimeWarning, match=r"3 of 3 blocks.*OSError: no such worker"):
+            assert_same(sweep(executor=Losing(), block_size=3), whole)
+
     def test_what_is_no_executor_is_refused(self):
         with pytest.raises(
             TypeError, match=r"^executor: expected a concurrent\.futures\.Executor, got int"
         ):
             sweep(executor=2)
+        with pytest.raises(TypeError, match=r"^executor: .*, got ThreadPoolExecutor"):
+            sweep(executor=concurrent.futures.ThreadPoolExecutor)
         fork = multiprocessing.get_context("fork")
         with (
             concurrent.futures.ProcessPoolExecutor(1, fork) as pool,

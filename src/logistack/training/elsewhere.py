@@ -3,6 +3,7 @@
 import concurrent.futures
 import dataclasses
 import pickle
+import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
@@ -27,10 +28,9 @@ def require_executor(executor: Any) -> None:
     """Raises for what is no executor, or forks: a copy of a process that runs JAX stands still."""
     if executor is None:
         return
-    if not callable(getattr(executor, "submit", None)):
-        raise TypeError(
-            "executor: expected a concurrent.futures.Executor, got " + type(executor).__name__
-        )
+    if isinstance(executor, type) or not callable(getattr(executor, "submit", None)):
+        got = executor.__name__ if isinstance(executor, type) else type(executor).__name__
+        raise TypeError(f"executor: expected a concurrent.futures.Executor, got {got}")
     context = getattr(executor, "_mp_context", None)
     if context is not None and context.get_start_method() == "fork":
         raise ValueError(
@@ -44,35 +44,44 @@ def finished(
 ) -> Iterator[tuple[int, Any]]:
     """The results of a function of each job, as they come, while the executor lives.
 
-    A job that it did not finish, because it broke, has no result here. If one raises, or whoever
-    takes the results does not go on, those that have not begun are canceled.
+    A job has no result here if the executor did not finish it, because it broke, was shut down or
+    refused it: that is warned of, since the caller has to do it. What a job itself raises is
+    raised. Then, or if whoever takes the results does not go on, jobs that have not begun are
+    canceled.
     """
     futures: dict[concurrent.futures.Future[bytes], int] = {}
+    failure: Exception | None = None
+    left = len(jobs)
     try:
-        try:
-            for place, job in jobs:
-                futures[executor.submit(_run, _packed(function, job))] = place
-        except concurrent.futures.BrokenExecutor:
-            pass
+        for place, job in jobs:
+            packed = _packed(function, job)
+            try:
+                futures[executor.submit(_run, packed)] = place
+            except Exception as error:
+                failure = error
+                break
         for future in concurrent.futures.as_completed(futures):
             try:
                 content = future.result()
-            except (concurrent.futures.BrokenExecutor, concurrent.futures.CancelledError):
+            except (Exception, concurrent.futures.CancelledError) as error:
+                failure = error
                 continue
-            yield futures[future], _arrived(pickle.loads(content))
+            result, raised = pickle.loads(content)
+            if raised is not None:
+                raise raised
+            left -= 1
+            yield futures[future], _arrived(result)
     finally:
         for future in futures:
             future.cancel()
-
-
-def warn_of_broken(left: int, of: int) -> None:
-    """Warns that an executor broke, with so many blocks left."""
-    warnings.warn(
-        f"executor: it broke, with {left:,} of {of:,} blocks not finished, which run in this "
-        "process now. A process of it was killed, or ran out of memory.",
-        RuntimeWarning,
-        stacklevel=_checks.level_of_user(),
-    )
+    if failure is not None:
+        warnings.warn(
+            f"executor: it did not finish {left:,} of {len(jobs):,} blocks, which run in this "
+            f"process now: {type(failure).__name__}: {failure}. Was a process of it killed, or out "
+            "of memory?",
+            RuntimeWarning,
+            stacklevel=_checks.level_of_user(),
+        )
 
 
 def _packed(function: Callable[[Any], Any], job: Any) -> bytes:
@@ -92,8 +101,14 @@ def _packed(function: Callable[[Any], Any], job: Any) -> bytes:
 
 
 def _run(packed: bytes) -> bytes:
+    """The function of the job, or what it raises: all else that is raised is the executor's."""
     function, job = pickle.loads(packed)
-    return pickle.dumps(_portable(function(_arrived(job))))
+    try:
+        result = _portable(function(_arrived(job)))
+    except Exception as error:
+        error.add_note(f"In the executor:\n{traceback.format_exc()}")
+        return pickle.dumps((None, error))
+    return pickle.dumps((result, None))
 
 
 def _portable(tree: Any) -> Any:

@@ -24,7 +24,7 @@ from jaxtyping import Array, ArrayLike, Int, PRNGKeyArray, Real
 from logistack import _checks, _files
 from logistack.layers import Params
 from logistack.training.driver import Interrupted, drive
-from logistack.training.elsewhere import finished, require_executor, warn_of_broken
+from logistack.training.elsewhere import finished, require_executor
 from logistack.training.fit import Validation
 from logistack.training.groups import Group, as_given_to_members, prepare_members
 from logistack.training.measures import History, no_history
@@ -366,7 +366,6 @@ def _run_elsewhere(
             for callback in callbacks:
                 callback(progress)
     if len(trained) < len(jobs):
-        warn_of_broken(len(jobs) - len(trained), len(jobs))
         _run_here(jobs, trained, callbacks)
 
 
