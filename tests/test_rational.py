@@ -20,7 +20,7 @@ ROWS = st.integers(1, 4).flatmap(
 
 def fractions_of(columns):
     return [
-        [int(value) * Fraction(2) ** power for value, power in zip(row, columns.exponents, strict=True)]
+        [int(value) * unit for value, unit in zip(row, columns.units, strict=True)]
         for row in columns.integers.tolist()
     ]  # fmt: skip
 
@@ -51,6 +51,20 @@ def test_integers_are_what_they_are(rows):
     assert fractions_of(found) == [list(row) for row in rows]
     # Of what stays int64 the negative is one, too, which a matrix of signed samples relies on.
     assert found.integers.dtype == object or np.abs(found.integers).max(initial=0) < 2**62
+
+
+EXACT = st.one_of(
+    st.integers(), st.fractions(), FINITE, st.decimals(allow_nan=False, allow_infinity=False)
+)
+
+
+@given(st.lists(st.tuples(EXACT, EXACT), min_size=1, max_size=4))
+@example([(Fraction(1, 10), 2**53 + 1), (0.1, 0.5)])
+def test_python_numbers_are_what_they_are(rows):
+    expected = [[Fraction(value) for value in row] for row in rows]
+    assert fractions_of(rational.columns_of("inputs", np.array(rows, object))) == expected
+    # Also in a list, of which NumPy would make floats.
+    assert fractions_of(rational.columns_of("inputs", rows)) == expected
 
 
 @settings(max_examples=300)

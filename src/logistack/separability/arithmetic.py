@@ -30,11 +30,11 @@ class Range(NamedTuple):
 
 def scores(inputs: rational.Columns, weight: Numbers) -> tuple[np.ndarray, int]:
     """The products weight · x of all samples, as integers over their common denominator."""
-    lowest = min(0, *inputs.exponents)
+    units, denominator = inputs.over_one_denominator()
     scaled = np.zeros(len(weight), object)
     for place, value in weight.numerators.items():
-        scaled[place] = value << inputs.exponents[place] - lowest
-    return rational.dot(inputs.integers, scaled), weight.denominator << -lowest
+        scaled[place] = value * units[place]
+    return rational.dot(inputs.integers, scaled), weight.denominator * denominator
 
 
 def range_of(inputs: rational.Columns, rows: np.ndarray, weight: Numbers) -> Range:
@@ -60,8 +60,8 @@ def mixture(inputs: rational.Columns, weights: Sequence[Fraction]) -> tuple[Frac
     numbers = Numbers.of(weights)
     sums = rational.dot(inputs.integers[list(numbers.numerators)].T, _held(numbers))
     return tuple(
-        Fraction(int(total), numbers.denominator) * Fraction(2) ** exponent
-        for total, exponent in zip(sums, inputs.exponents, strict=True)
+        Fraction(int(total), numbers.denominator) * unit
+        for total, unit in zip(sums, inputs.units, strict=True)
     )
 
 
@@ -70,9 +70,10 @@ def mixes_to(inputs: rational.Columns, rows: np.ndarray, weights: Numbers, point
     features = inputs.integers[rows[list(weights.numerators)]].T
     for part in rational.blocks(len(features), weights.bits()):
         for place, total in enumerate(rational.dot(features[part], _held(weights)), part.start):
-            left = (int(total), point.denominator)
-            right = (point.numerators.get(place, 0), weights.denominator)
-            if not _equal_products(left, right, inputs.exponents[place]):
+            unit = inputs.units[place]
+            left = (int(total), unit.numerator, point.denominator)
+            right = (point.numerators.get(place, 0), unit.denominator, weights.denominator)
+            if not _equal_products(left, right):
                 return False
     return True
 
@@ -81,14 +82,14 @@ def _held(numbers: Numbers) -> np.ndarray:
     return np.array(list(numbers.numerators.values()), object)
 
 
-def _equal_products(left: tuple[int, int], right: tuple[int, int], power: int) -> bool:
-    """Whether a · b · 2 ** power = c · d, by their lengths before their product is made."""
+def _equal_products(left: tuple[int, ...], right: tuple[int, ...]) -> bool:
+    """Whether the products of two times three integers are equal, by their lengths at first."""
     if 0 in left or 0 in right:
         return (0 in left) == (0 in right)
     lengths = [sum(map(int.bit_length, factors)) for factors in (left, right)]
-    if abs(lengths[0] + power - lengths[1]) > 1:
+    if abs(lengths[0] - lengths[1]) > 2:
         return False
-    return left[0] * left[1] << max(power, 0) == right[0] * right[1] << max(-power, 0)
+    return math.prod(left) == math.prod(right)
 
 
 def is_unit(rows: Sequence[Numbers]) -> bool:

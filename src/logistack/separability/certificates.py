@@ -178,7 +178,7 @@ class Separator(_TwoSides):
 
     def _holds(self, data: Data) -> bool:
         weight = Numbers.of(self.weight)
-        if len(weight) != len(data.inputs.exponents) or too_long(weight, data.inputs, len(weight)):
+        if len(weight) != len(data.inputs.units) or too_long(weight, data.inputs, len(weight)):
             return False
         positive, negative = (range_of(data.inputs, rows, weight) for rows in self._rows(data))
         # The scores and the bias over the denominators of both.
@@ -219,7 +219,7 @@ class NothingToSeparate(Separator):
 
     def _holds(self, data: Data) -> bool:
         weight = Numbers.of(self.weight)
-        same = len(weight) == len(data.inputs.exponents) and not weight.numerators
+        same = len(weight) == len(data.inputs.units) and not weight.numerators
         return same and self.bias == self.margin == 1
 
     def _statement(self, labels: ArrayLike) -> str:
@@ -252,7 +252,7 @@ class CommonPoint(_TwoSides):
 
     def _holds(self, data: Data) -> bool:
         point = Numbers.of(self.point)
-        if len(point) != len(data.inputs.exponents):
+        if len(point) != len(data.inputs.units):
             return False
         positive, negative = self._rows(data)
         for rows, values in (

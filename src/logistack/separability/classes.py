@@ -83,11 +83,11 @@ class MultinomialSeparator(AllClasses):
     def _holds(self, data: Data) -> bool:
         if not len(self.weight) == len(self.bias) == len(self.classes) > 1:
             return False
-        if {len(weight) for weight in self.weight} != {len(data.inputs.exponents)}:
+        if {len(weight) for weight in self.weight} != {len(data.inputs.units)}:
             return False
         given = [*map(Numbers.of, self.weight), Numbers.of(self.bias)]
         rows = over_one_denominator(given)
-        entries = len(self.classes) * len(data.inputs.exponents)
+        entries = len(self.classes) * len(data.inputs.units)
         if rows is None or any(too_long(row, data.inputs, entries) for row in rows):
             return False
         own, common = (sum(row.all_bits() for row in those) for those in (given, rows))
@@ -138,7 +138,7 @@ class MultinomialCommonPoint(AllClasses):
                 (number[label], -shares[place]),
             ):
                 given[owner][sample] = given[owner].get(sample, 0) + share
-        origin = Numbers(len(data.inputs.exponents), 1, {})
+        origin = Numbers(len(data.inputs.units), 1, {})
         every = np.arange(len(data.own))
         for amounts in given:
             balance = Numbers(len(every), 1, {row: v for row, v in amounts.items() if v})

@@ -120,14 +120,14 @@ def _two_sides(
 ) -> Separator | CommonPoint:
     common: dict[str, Any] = {"inputs": inputs, "labels": labels}
     if len(data.classes) == 1:
-        return NothingToSeparate.of(positive, len(data.inputs.exponents), **common)
+        return NothingToSeparate.of(positive, len(data.inputs.units), **common)
     sides = data.own == data.classes.index(positive)
     part = np.ones(len(sides), bool)
     if negative is None:
         common["others"] = tuple(label for label in data.classes if label != positive)
     else:
         part = sides | (data.own == data.classes.index(negative))
-    samples, sides = Samples.of(inputs, data.inputs, part), sides[part]
+    samples, sides = Samples.of(data.inputs, part), sides[part]
     common |= {"positive": positive, "negative": negative}
 
     exact, approximate = samples.rows(sides.astype(int), 2)
@@ -166,9 +166,7 @@ def _widest_line(
     """Weight, bias and margin of the line in the middle of the widest gap that is found."""
     bits = 53
     best = _centred(samples, sides, unit_length(weight, bits))
-    # One power of two for all features leaves distances as they are, and their squares finite.
-    scaled = np.ldexp(samples.floats, -samples.unit.max())
-    wider = widest(scaled, sides, np.array(best[0], float))
+    wider = widest(samples.floats(), sides, np.array(best[0], float))
     if wider is not None:
         other = _centred(samples, sides, unit_length(list(map(Fraction, wider.tolist())), bits))
         best = max(best, other, key=lambda line: line[2])
@@ -294,7 +292,7 @@ def _from_pairs(
 def _multinomial(
     inputs: ArrayLike, data: Data, budget: float
 ) -> MultinomialSeparator | MultinomialCommonPoint:
-    samples = Samples.of(inputs, data.inputs, np.ones(len(data.own), bool))
+    samples = Samples.of(data.inputs, np.ones(len(data.own), bool))
     exact, approximate = samples.rows(data.own, len(data.classes))
     answer = _ask(exact, approximate, samples, Clock.of(budget))
     if answer.direction is not None:
@@ -400,10 +398,12 @@ def untangle(
     after layer 1: a line is enough: margin 0.0851
     """
     data_of(inputs, labels)
-    inputs = np.asarray(inputs)
+    floats = np.asarray(inputs)
+    if floats.dtype == object:
+        floats = floats.astype(np.float64)
     return Untangling(
-        certify(np.asarray(values), labels, positive=positive, negative=negative, budget=budget)
-        for values in (inputs, *_activations(params, jnp.asarray(inputs)))
+        certify(values, labels, positive=positive, negative=negative, budget=budget)
+        for values in (inputs, *map(np.asarray, _activations(params, jnp.asarray(floats))))
     )
 
 

@@ -6,6 +6,7 @@ is FLINT's.
 
 import decimal
 import math
+import numbers
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import Any, NamedTuple, TypeVar, overload
@@ -26,20 +27,32 @@ WHOLE = 2**53
 
 
 class Columns(NamedTuple):
-    """A matrix of rational numbers, column j being `integers[:, j]` times 2 ** `exponents[j]`."""
+    """A matrix of rational numbers, column j being `integers[:, j]` times `units[j]`."""
 
     integers: np.ndarray
     """(rows, columns), int64 of at most 62 bits where they fit, Python integers elsewhere."""
-    exponents: list[int]
+    units: list[Fraction]
+    """Above 0: powers of two for floats, of ten for decimals."""
+
+    @classmethod
+    def of(cls, columns: Sequence[Sequence[Fraction]]) -> "Columns":
+        """Columns of fractions, each over its least common denominator."""
+        found = [over_common_denominator(column) for column in columns]
+        integers = np.array([values for values, _ in found], object).T
+        return cls(_short(integers), [Fraction(1, denominator) for _, denominator in found])
 
     def take(self, rows: Any) -> "Columns":
         """Some of the rows, by number or by whether."""
         return self._replace(integers=self.integers[rows])
 
+    def over_one_denominator(self) -> tuple[list[int], int]:
+        """Integers and the denominator that makes them the units."""
+        return over_common_denominator(self.units)
+
     def bits(self) -> int:
         """How long the longest number would be as an integer over a denominator of them all."""
         largest = max(int(self.integers.max()), -int(self.integers.min()))
-        return largest.bit_length() + max(self.exponents) - min(self.exponents)
+        return largest.bit_length() + max(self.over_one_denominator()[0]).bit_length() - 1
 
 
 class Numbers(Sequence[Fraction]):
@@ -134,12 +147,14 @@ class Keyed(Mapping[Key, Fraction]):
 
 
 def columns_of(name: str, array: Any) -> Columns:
-    """The exact values of a matrix of numbers.
+    """The exact values of a matrix of numbers; `Columns` as they are.
 
     Raises:
-        TypeError: if they are no real numbers of at most 64 bits, masked or traced.
-        ValueError: if the shape is wrong, a number is NaN or infinite, or NumPy would round one.
+        TypeError: if they are no real numbers, wider floats than 64 bits, masked or traced.
+        ValueError: if the shape is wrong, or a number is NaN or infinite.
     """
+    if isinstance(array, Columns):
+        return array
     if isinstance(array, jax.core.Tracer):
         raise TypeError(f"{name}: expected concrete numbers, got the tracer {array}")
     if _checks.has_mask(array):
@@ -156,9 +171,9 @@ def columns_of(name: str, array: Any) -> Columns:
     if array.dtype.kind in "bu" or np.issubdtype(array.dtype, np.integer):
         if array.dtype.kind == "m":
             raise TypeError(f"{name}: expected real numbers, got dtype {array.dtype}")
-        # Beyond that, the negative of an int64 may be none.
-        wide = max(int(array.max()), -int(array.min())) >= 1 << 62
-        return Columns(array.astype(object if wide else np.int64), [0] * array.shape[1])
+        return Columns(_short(array), [Fraction(1)] * array.shape[1])
+    if array.dtype == object:
+        return _columns_of_objects(name, array)
     if not jnp.issubdtype(array.dtype, np.floating) or array.dtype.itemsize > 8:
         raise TypeError(
             f"{name}: expected real numbers of at most 64 bits, got dtype {array.dtype}"
@@ -168,8 +183,8 @@ def columns_of(name: str, array: Any) -> Columns:
     if bad:
         raise ValueError(f"{name}: expected finite values, got {bad} NaN or ±inf of {array.size}")
     if not isinstance(given, np.ndarray | jax.Array) and np.abs(array).max() >= WHOLE:
-        rows = np.asarray(_rows_as_given(given), object)
-        require_unrounded(name, rows.ravel().tolist(), array.ravel().tolist())
+        # NumPy finds one type for all: it makes 9007199254740992.0 of 9007199254740993 beside 0.5.
+        return _columns_of_objects(name, np.asarray(_rows_as_given(given), object))
 
     mantissas, exponents = np.frexp(array)
     integers = np.ldexp(mantissas, 53).astype(np.int64)
@@ -184,7 +199,31 @@ def columns_of(name: str, array: Any) -> Columns:
     bits = np.frexp(np.abs(integers).astype(np.float64))[1] + shifts
     if bits.max() > 62:
         integers, shifts = integers.astype(object), shifts.astype(object)
-    return Columns(integers << shifts, np.where(lowest == 10**4, 0, lowest).tolist())
+    lowest = np.where(lowest == 10**4, 0, lowest)
+    return Columns(integers << shifts, [Fraction(2) ** power for power in lowest.tolist()])
+
+
+def _short(integers: np.ndarray) -> np.ndarray:
+    """Integers as int64 where they fit: beyond 62 bits the negative of an int64 may be none."""
+    wide = max(int(integers.max()), -int(integers.min())) >= 1 << 62
+    return integers.astype(object if wide else np.int64)
+
+
+def _columns_of_objects(name: str, array: np.ndarray) -> Columns:
+    """Of numbers as Python has them: integers of any size, fractions, decimals and floats."""
+
+    def exact(value: Any) -> Fraction:
+        plain = getattr(value, "item", None) or getattr(value, "as_py", None)  # NumPy, Arrow
+        value = plain() if plain else value
+        if isinstance(value, numbers.Rational):
+            return Fraction(value)
+        if not isinstance(value, float | decimal.Decimal):
+            raise TypeError(f"{name}: expected real numbers, got {value!r}")
+        if not math.isfinite(value):
+            raise ValueError(f"{name}: expected finite values, got {value!r}")
+        return Fraction(value)
+
+    return Columns.of([[exact(value) for value in column] for column in array.T])
 
 
 def _rows_as_given(given: Any) -> Any:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,31 +16,43 @@ class Samples(NamedTuple):
     """The samples that a question is about, and the map between their two forms."""
 
     exact: rational.Columns
-    floats: np.ndarray
-    """(samples, features), float64, as given up to the rounding of wide integers."""
+    relative: np.ndarray
+    """(samples, features), float64: the exact integers / 2 ** `unit`, up to rounding."""
     center: np.ndarray
-    """(features,), in units of 2 ** `unit`."""
-    unit: np.ndarray
-    """(features,), powers of two: the largest input is in 1/2 ... 1 of them."""
+    """(features,), of the relative ones."""
+    unit: list[int]
+    """(features,), powers of two: the largest integer is in 1/2 ... 1 of them."""
     scale: np.ndarray
-    """(features,), powers of two: scaled = (inputs / 2 ** unit - center) / 2 ** scale."""
+    """(features,), powers of two: scaled = (relative - center) / 2 ** scale."""
 
     @classmethod
-    def of(cls, inputs: Any, exact: rational.Columns, part: np.ndarray) -> "Samples":
+    def of(cls, exact: rational.Columns, part: np.ndarray) -> "Samples":
         """The samples for which `part` is true."""
-        floats = np.asarray(inputs)[part].astype(np.float64)
-        unit = np.frexp(np.abs(floats).max(axis=0))[1]
-        relative = np.ldexp(floats, -unit)
+        exact = exact.take(part)
+        unit = [int(largest).bit_length() for largest in np.abs(exact.integers).max(axis=0)]
+        if exact.integers.dtype == object:
+            powers = np.array([1 << power for power in unit], object)
+            relative = (exact.integers / powers).astype(np.float64)
+        else:
+            relative = np.ldexp(exact.integers.astype(np.float64), np.negative(unit))
         center = (relative.max(axis=0) + relative.min(axis=0)) / 2
         scale = np.frexp(np.abs(relative - center).max(axis=0))[1]
-        return cls(exact.take(part), floats, center, unit, scale)
+        return cls(exact, relative, center, unit, scale)
+
+    def floats(self) -> np.ndarray:
+        """(samples, features), all in one unit, in which the largest is about 1."""
+        sizes = [
+            Fraction(2) ** power * unit
+            for power, unit in zip(self.unit, self.exact.units, strict=True)
+        ]
+        largest = max(sizes)
+        return self.relative * np.array([float(size / largest) for size in sizes])
 
     def rows(self, own: np.ndarray, classes: int) -> tuple[Differences, Differences]:
         """The rows of Gordan's alternative, exact and approximate."""
         integers = self.exact.integers
         ones = np.ones((len(integers), 1), integers.dtype)
-        relative = np.ldexp(self.floats, -self.unit)
-        scaled = np.ldexp(relative - self.center, -self.scale)
+        scaled = np.ldexp(self.relative - self.center, -self.scale)
         return (
             Differences(np.concatenate([integers, ones], axis=1), own, classes),
             Differences(
@@ -53,12 +65,12 @@ class Samples(NamedTuple):
         lifted: list[Fraction] = []
         for *weight, bias in direction.reshape(-1, len(self.unit) + 1).tolist():
             total = Fraction(bias)
-            for w, center, unit, scale, exponent in zip(
-                weight, self.center, self.unit, self.scale, self.exact.exponents, strict=True
+            for w, center, unit, scale in zip(
+                weight, self.center, self.unit, self.scale, strict=True
             ):
                 w = Fraction(w) / Fraction(2) ** int(scale)
                 total -= w * Fraction(float(center))
-                lifted.append(w * Fraction(2) ** (exponent - int(unit)))
+                lifted.append(w / (1 << unit))
             lifted.append(total)
         return np.array(rational.over_common_denominator(lifted)[0], object)
 
@@ -67,10 +79,7 @@ class Samples(NamedTuple):
         rows = direction.reshape(-1, len(self.unit) + 1).tolist()
         return [
             Line(
-                tuple(
-                    Fraction(w) / Fraction(2) ** exponent
-                    for w, exponent in zip(weight, self.exact.exponents, strict=True)
-                ),
+                tuple(Fraction(w) / unit for w, unit in zip(weight, self.exact.units, strict=True)),
                 Fraction(bias),
             )
             for *weight, bias in rows
