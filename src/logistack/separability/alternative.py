@@ -16,7 +16,7 @@ solved by an exact simplex method that starts from it.
 
 import dataclasses
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from typing import NamedTuple, Protocol
 
@@ -43,6 +43,9 @@ class Rows(Protocol):
     def take(self, rows: np.ndarray) -> np.ndarray:
         """Some of them as a matrix."""
 
+    def total(self, rows: np.ndarray, amounts: np.ndarray | None = None) -> np.ndarray:
+        """The sum of some of them, each as often as its amount."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Matrix:
@@ -61,6 +64,10 @@ class Matrix:
         """Some of the rows."""
         return self.matrix[rows]
 
+    def total(self, rows: np.ndarray, amounts: np.ndarray | None = None) -> np.ndarray:
+        """The sum of some of the rows, each as often as its amount."""
+        return rational.dot(self.matrix[rows].T, _amounts(rows, amounts))
+
 
 @dataclasses.dataclass(frozen=True)
 class Differences:
@@ -76,8 +83,20 @@ class Differences:
     """(samples,), the number of each one's class."""
     classes: int
 
+    @classmethod
+    def of(cls, inputs: rational.Columns, own: np.ndarray, classes: int) -> "Differences":
+        """Those of exact samples, in their units."""
+        integers = inputs.integers
+        ones = np.ones((len(integers), 1), integers.dtype)
+        return cls(np.concatenate([integers, ones], axis=1), own, classes)
+
     def __len__(self) -> int:
         return len(self.samples) * (self.classes - 1)
+
+    def parts(self, bits: int) -> Iterator["Differences"]:
+        """So many samples at a time that products of so many bits fit in memory."""
+        for part in rational.blocks(len(self.samples), bits * self.classes):
+            yield Differences(self.samples[part], self.own[part], self.classes)
 
     def others(self) -> np.ndarray:
         """(samples, classes - 1), the classes that a sample is not of, in order."""
@@ -102,6 +121,20 @@ class Differences:
         blocks[count, place + (place >= own)] = -self.samples[sample]
         return blocks[:, 1:].reshape(len(rows), (self.classes - 1) * self.samples.shape[1])
 
+    def total(self, rows: np.ndarray, amounts: np.ndarray | None = None) -> np.ndarray:
+        """The sum of some of the rows, each as often as its amount."""
+        amounts = _amounts(rows, amounts)
+        sample, place = np.divmod(rows, self.classes - 1)
+        given = np.zeros((self.classes, len(self.samples)), object)
+        np.add.at(given, (self.own[sample], sample), amounts)
+        np.subtract.at(given, (place + (place >= self.own[sample]), sample), amounts)
+        return np.concatenate([rational.dot(self.samples.T, own) for own in given[1:]])
+
+
+def _amounts(rows: np.ndarray, amounts: np.ndarray | None) -> np.ndarray:
+    """Those that are given, or one of each."""
+    return np.ones(len(rows), object) if amounts is None else amounts
+
 
 class Answer(NamedTuple):
     """A direction, or weights of rows; the other is None."""
@@ -112,6 +145,12 @@ class Answer(NamedTuple):
     """Of the rows that have one above 0, summing to 1."""
     proven: bool
     """Whether exact arithmetic has the last word."""
+
+
+def require_budget(budget: float) -> None:
+    """Raises ValueError for a budget that is spent from the start."""
+    if not budget > 0:
+        raise ValueError(f"budget: expected seconds above 0, got {budget}")
 
 
 class OutOfTimeError(Exception):

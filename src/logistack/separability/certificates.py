@@ -122,7 +122,7 @@ class Certificate:
 
 
 @dataclasses.dataclass(frozen=True)
-class _TwoSides(Certificate):
+class TwoSides(Certificate):
     """A certificate on one class against another, or against all others."""
 
     positive: Label = dataclasses.field(default=1, kw_only=True)
@@ -162,7 +162,7 @@ class _TwoSides(Certificate):
 
 
 @dataclasses.dataclass(frozen=True)
-class Separator(_TwoSides):
+class Separator(TwoSides):
     """A line is enough: weight · x + bias is above 0 for positive samples and below for others.
 
     The weight's length is 1, up to rounding, so that the margin is the Euclidean distance from
@@ -230,7 +230,7 @@ class NothingToSeparate(Separator):
 
 
 @dataclasses.dataclass(frozen=True)
-class CommonPoint(_TwoSides):
+class CommonPoint(TwoSides):
     """No line is enough: one point is a mixture of positive samples, and of the others.
 
     A line with the positive samples on one side has their mixtures there too, and so the point;

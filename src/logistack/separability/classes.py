@@ -5,7 +5,7 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -115,7 +115,7 @@ class MultinomialCommonPoint(AllClasses):
     """
 
     verdict: ClassVar[str] = words.NO_CLASSIFIER
-    weights: Mapping[tuple[int, Label], Fraction]
+    weights: Mapping[tuple[int, Label], Fraction] = dataclasses.field(hash=False)
     """Of (sample, class) where it is not 0; their sum is 1."""
     classes: tuple[Label, ...]
 
@@ -151,16 +151,16 @@ class MultinomialCommonPoint(AllClasses):
 
 
 @dataclasses.dataclass(frozen=True)
-class ClassCertificates(AllClasses):
-    """The answers for more than two classes."""
+class Parts(AllClasses):
+    """What answers for more than two classes have in common: what they consist of."""
 
     classes: tuple[Label, ...]
-    pairs: dict[tuple[Label, Label], Separator | CommonPoint]
-    """For (a, b) in order, whether a line separates class a from class b, which is positive."""
-    rest: dict[Label, Separator | CommonPoint]
-    """For every class, whether a line separates it from all others."""
-    multinomial: MultinomialSeparator | MultinomialCommonPoint
-    """Whether one linear classifier makes no error at all."""
+    pairs: Mapping[tuple[Label, Label], Any] = dataclasses.field(hash=False)
+    """For (a, b) in order, the answer about class a and class b, which is positive."""
+    rest: Mapping[Label, Any] = dataclasses.field(hash=False)
+    """For every class, the answer about it and all others."""
+    multinomial: Any
+    """The answer about all classes at once."""
 
     def _parts(self) -> list[Certificate]:
         return [self, *self.pairs.values(), *self.rest.values(), self.multinomial]
@@ -187,6 +187,18 @@ class ClassCertificates(AllClasses):
             [(label, part.entry()) for label, part in self.rest.items()],
             self.multinomial.entry(),
         )
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassCertificates(Parts):
+    """The answers for more than two classes: where a line, or a linear classifier, is enough."""
+
+    pairs: Mapping[tuple[Label, Label], Separator | CommonPoint] = dataclasses.field(hash=False)
+    """For (a, b) in order, whether a line separates class a from class b, which is positive."""
+    rest: Mapping[Label, Separator | CommonPoint] = dataclasses.field(hash=False)
+    """For every class, whether a line separates it from all others."""
+    multinomial: MultinomialSeparator | MultinomialCommonPoint
+    """Whether one linear classifier makes no error at all."""
 
     def __str__(self) -> str:
         pairs, rest = (

@@ -36,6 +36,26 @@ def data_of(inputs: Any, labels: Any) -> Data:
     return Data(columns, own, dict(zip(classes.tolist(), members, strict=True)))
 
 
+def known_sides(
+    data: Data, positive: Label | None, negative: Label | None
+) -> tuple[Label | None, Label | None]:
+    """The labels of two sides as Python's own values, each None if it is not given."""
+    positive, negative = _known("positive", positive, data), _known("negative", negative, data)
+    if negative is not None and (positive is None or positive == negative):
+        raise ValueError(f"negative: expected a label other than positive's, got {negative!r}")
+    return positive, negative
+
+
+def _known(name: str, label: Label | None, data: Data) -> Label | None:
+    """The label as Python's own value."""
+    if label is None:
+        return None
+    for known in data.classes:
+        if known == label:
+            return known
+    raise ValueError(f"{name}: expected one of the labels {data.classes}, got {label!r}")
+
+
 def labels_of(labels: Any, samples: int) -> np.ndarray:
     """Checks labels, one a sample: numbers, or strings, that are what they were before NumPy."""
     if isinstance(labels, jax.core.Tracer):

@@ -23,6 +23,7 @@ from logistack.separability.alternative import (
     Matrix,
     OutOfTimeError,
     alternative,
+    require_budget,
 )
 from logistack.separability.arithmetic import mixture, scores, too_long
 from logistack.separability.certificates import CommonPoint, Line, NothingToSeparate, Separator
@@ -31,7 +32,7 @@ from logistack.separability.classes import (
     MultinomialCommonPoint,
     MultinomialSeparator,
 )
-from logistack.separability.data import Data, Label, data_of
+from logistack.separability.data import Data, Label, data_of, known_sides
 from logistack.separability.margin import widest
 from logistack.separability.rational import Numbers
 from logistack.separability.samples import Samples, inverse_root, unit_length
@@ -86,28 +87,14 @@ def certify(
     Source: Farkas, "Theorie der einfachen Ungleichungen", 1902; Gordan, "Über die Auflösung
     linearer Gleichungen mit reellen Coefficienten", 1873.
     """
-    if not budget > 0:
-        raise ValueError(f"budget: expected seconds above 0, got {budget}")
+    require_budget(budget)
     data = data_of(inputs, labels)
-    positive = _known("positive", positive, data)
-    negative = _known("negative", negative, data)
-    if negative is not None and (positive is None or positive == negative):
-        raise ValueError(f"negative: expected a label other than positive's, got {negative!r}")
+    positive, negative = known_sides(data, positive, negative)
     if positive is None and len(data.classes) > 2:
         return _all_classes(inputs, labels, data, budget)
     if positive is None:
         positive = data.classes[-1]
     return _two_sides(inputs, labels, data, positive, negative, budget)
-
-
-def _known(name: str, label: Label | None, data: Data) -> Label | None:
-    """The label as Python's own value."""
-    if label is None:
-        return None
-    for known in data.classes:
-        if known == label:
-            return known
-    raise ValueError(f"{name}: expected one of the labels {data.classes}, got {label!r}")
 
 
 def _two_sides(
@@ -256,7 +243,16 @@ def _all_classes(
     rest = {c: _two_sides(inputs, labels, data, c, None, budget) for c in data.classes}
     found = _from_rest(data, rest) or _from_pairs(data, pairs) or _multinomial(inputs, data, budget)
     multinomial = dataclasses.replace(found, inputs=inputs, labels=labels)
-    return ClassCertificates(data.classes, pairs, rest, multinomial, inputs=inputs, labels=labels)
+    parts = [*pairs.values(), *rest.values(), multinomial]
+    return ClassCertificates(
+        data.classes,
+        pairs,
+        rest,
+        multinomial,
+        numerical_only=any(part.numerical_only for part in parts),
+        inputs=inputs,
+        labels=labels,
+    )
 
 
 def _from_rest(

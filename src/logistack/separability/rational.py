@@ -39,7 +39,7 @@ class Columns(NamedTuple):
         """Columns of fractions, each over its least common denominator."""
         found = [over_common_denominator(column) for column in columns]
         integers = np.array([values for values, _ in found], object).T
-        return cls(_short(integers), [Fraction(1, denominator) for _, denominator in found])
+        return cls(narrowed(integers), [Fraction(1, denominator) for _, denominator in found])
 
     def take(self, rows: Any) -> "Columns":
         """Some of the rows, by number or by whether."""
@@ -171,7 +171,7 @@ def columns_of(name: str, array: Any) -> Columns:
     if array.dtype.kind in "bu" or np.issubdtype(array.dtype, np.integer):
         if array.dtype.kind == "m":
             raise TypeError(f"{name}: expected real numbers, got dtype {array.dtype}")
-        return Columns(_short(array), [Fraction(1)] * array.shape[1])
+        return Columns(narrowed(array), [Fraction(1)] * array.shape[1])
     if array.dtype == object:
         return _columns_of_objects(name, array)
     if not jnp.issubdtype(array.dtype, np.floating) or array.dtype.itemsize > 8:
@@ -203,9 +203,9 @@ def columns_of(name: str, array: Any) -> Columns:
     return Columns(integers << shifts, [Fraction(2) ** power for power in lowest.tolist()])
 
 
-def _short(integers: np.ndarray) -> np.ndarray:
+def narrowed(integers: np.ndarray) -> np.ndarray:
     """Integers as int64 where they fit: beyond 62 bits the negative of an int64 may be none."""
-    wide = max(int(integers.max()), -int(integers.min())) >= 1 << 62
+    wide = max(int(integers.max(initial=0)), -int(integers.min(initial=0))) >= 1 << 62
     return integers.astype(object if wide else np.int64)
 
 
@@ -263,6 +263,9 @@ def dot(matrix: np.ndarray, vector: np.ndarray) -> np.ndarray:
     if matrix.dtype != np.int64:
         return matrix @ vector
     largest = max(int(matrix.max(initial=0)), -int(matrix.min(initial=0)))
+    longest = max(int(vector.max(initial=0)), -int(vector.min(initial=0)))
+    if max(largest, 1) * longest * matrix.shape[1] < 1 << 62:
+        return (matrix @ vector.astype(np.int64)).astype(object)
     size = (62 - largest.bit_length() - matrix.shape[1].bit_length()) // 8
     if size < 1:
         return _dot_of_objects(matrix.astype(object), vector)
@@ -350,23 +353,34 @@ def independent(rows: Sequence[Sequence[int]]) -> list[int]:
     modulo = flint.nmod_mat(
         len(rows), len(rows[0]), [value % PRIME for row in rows for value in row], PRIME
     )
-    reduced, rank = modulo.rref()
-    pivots, column = [], 0
+    return _pivots(*modulo.rref())
+
+
+def _pivots(reduced: Any, rank: int) -> list[int]:
+    """The first column that is not zero of every row of an echelon form."""
+    found, column = [], 0
     for row in range(rank):
         while not int(reduced[row, column]):
             column += 1
-        pivots.append(column)
-    return pivots
+        found.append(column)
+    return found
 
 
 def solve(matrix: Sequence[Sequence[int]], right: Sequence[int]) -> list[Fraction]:
     """The solution of a square system of full rank."""
+    return [row[0] for row in solve_all(matrix, [[value] for value in right])]
+
+
+def solve_all(
+    matrix: Sequence[Sequence[int]], right: Sequence[Sequence[int]]
+) -> list[list[Fraction]]:
+    """The solutions of a square system of full rank, one for each column of the right side."""
     import flint
 
-    if not matrix:
-        return []
-    solution = flint.fmpz_mat(matrix).solve(flint.fmpz_mat([[value] for value in right]))
-    return [Fraction(int(value.p), int(value.q)) for value in solution.entries()]
+    if not matrix or not right:
+        return [[] for _ in matrix]
+    solution = flint.fmpz_mat(matrix).solve(flint.fmpz_mat(right))
+    return [[Fraction(int(value.p), int(value.q)) for value in row] for row in solution.tolist()]
 
 
 def null_space(matrix: Sequence[Sequence[int]]) -> np.ndarray:
@@ -376,3 +390,25 @@ def null_space(matrix: Sequence[Sequence[int]]) -> np.ndarray:
     basis, count = flint.fmpz_mat(matrix).nullspace()
     columns = [[int(basis[row, column]) for column in range(count)] for row in range(basis.nrows())]
     return np.array(columns, object).reshape(basis.nrows(), count)
+
+
+def pivots(rows: Sequence[Sequence[int]]) -> list[int]:
+    """Columns of a matrix that are linearly independent, as many as its rank, with certainty."""
+    import flint
+
+    if not rows or not rows[0]:
+        return []
+    reduced, _, rank = flint.fmpz_mat(rows).rref()
+    return _pivots(reduced, rank)
+
+
+def solve_modulo(matrix: Sequence[Sequence[int]], right: Sequence[int]) -> list[int]:
+    """The solution modulo `PRIME` of a square system that is regular there."""
+    import flint
+
+    if not matrix:
+        return []
+    size = len(matrix)
+    system = flint.nmod_mat(size, size, [value % PRIME for row in matrix for value in row], PRIME)
+    solution = system.solve(flint.nmod_mat(size, 1, list(right), PRIME))
+    return [int(value) for value in solution.entries()]

@@ -10,6 +10,7 @@ import numpy as np
 from logistack.separability import rational
 from logistack.separability.alternative import Differences
 from logistack.separability.certificates import Line
+from logistack.separability.rational import Numbers
 
 
 class Samples(NamedTuple):
@@ -50,15 +51,9 @@ class Samples(NamedTuple):
 
     def rows(self, own: np.ndarray, classes: int) -> tuple[Differences, Differences]:
         """The rows of Gordan's alternative, exact and approximate."""
-        integers = self.exact.integers
-        ones = np.ones((len(integers), 1), integers.dtype)
         scaled = np.ldexp(self.relative - self.center, -self.scale)
-        return (
-            Differences(np.concatenate([integers, ones], axis=1), own, classes),
-            Differences(
-                np.concatenate([scaled, np.ones_like(scaled[:, :1])], axis=1), own, classes
-            ),
-        )
+        scaled = np.concatenate([scaled, np.ones_like(scaled[:, :1])], axis=1)
+        return Differences.of(self.exact, own, classes), Differences(scaled, own, classes)
 
     def lift(self, direction: np.ndarray) -> np.ndarray:
         """The direction for the exact rows that has the values of one for the approximate rows."""
@@ -74,15 +69,22 @@ class Samples(NamedTuple):
             lifted.append(total)
         return np.array(rational.over_common_denominator(lifted)[0], object)
 
+    def units(self, entries: int) -> list[Fraction]:
+        """Those of a direction for the exact rows, which has so many entries."""
+        return [*self.exact.units, Fraction(1)] * (entries // (len(self.exact.units) + 1))
+
+    def numbers(self, direction: np.ndarray) -> Numbers:
+        """What a direction for the exact rows is for the inputs."""
+        pairs = zip(direction.tolist(), self.units(len(direction)), strict=True)
+        return Numbers.of(Fraction(value) / unit for value, unit in pairs)
+
     def lines(self, direction: np.ndarray) -> list[Line]:
-        """What a direction for the exact rows is for the inputs, for each class but the first."""
-        rows = direction.reshape(-1, len(self.unit) + 1).tolist()
+        """The same, as a line for each class but the first."""
+        entries = list(self.numbers(direction))
+        size = len(self.exact.units) + 1
         return [
-            Line(
-                tuple(Fraction(w) / unit for w, unit in zip(weight, self.exact.units, strict=True)),
-                Fraction(bias),
-            )
-            for *weight, bias in rows
+            Line(tuple(entries[start : start + size - 1]), entries[start + size - 1])
+            for start in range(0, len(entries), size)
         ]
 
 

@@ -15,6 +15,15 @@ NO_LINE = "no line is enough"
 CLASSIFIER = "a linear classifier is enough"
 NO_CLASSIFIER = "no linear classifier is enough"
 NOTHING = "nothing to separate"
+COMPLETE = "complete"
+QUASI = "quasi-complete"
+OVERLAP = "overlap"
+FINITE = "finite"
+EITHER = "either"
+INFINITE = ("+∞", "-∞", EITHER)
+UNIDENTIFIED = "not identified"
+UNDECIDED = "undecided"
+BOTH = "+∞ or -∞"
 NUMERICAL = "it has an answer in floating point, and says itself that this is no proof"
 DIFFERENT = "its numbers and those of the data do not agree"
 SHOWN = 10
@@ -74,6 +83,49 @@ def mixture_in_table(first: int, second: int, touching: bool) -> str:
 def exchange(samples: int) -> str:
     """The evidence that no classifier is enough."""
     return f"an exchange of {samples} samples keeps every mean"
+
+
+def separations(pairs: Sequence[str], rest: Sequence[str], whole: str) -> str:
+    """How many pairs, and classes against the rest, are of each kind; and the multinomial model."""
+    return (
+        f"{len(rest)} classes: pairs have {_kinds(pairs)}, and classes against the rest "
+        f"{_kinds(rest)}; multinomial: {whole}"
+    )
+
+
+def _kinds(kinds: Sequence[str]) -> str:
+    order = (COMPLETE, QUASI, OVERLAP)
+    counts = [(kinds.count(kind), kind) for kind in order if kind in kinds]
+    return ", ".join(f"{kind} {count} times" for count, kind in counts)
+
+
+def recession(separated: int, rows: int, noun: str, estimates: Sequence[str]) -> str:
+    """The evidence of a separation: how many rows are separated, and what that does."""
+    if separated in (0, rows):
+        samples = f"all {counted(rows, noun)} are separated" if separated else f"no {noun} is"
+    else:
+        samples = f"{separated:,} of {counted(rows, noun)} are separated"
+    finite = estimates.count(FINITE)
+    if finite == len(estimates):
+        return f"{samples}, and every estimate is finite"
+    infinite = sum(estimates.count(word) for word in INFINITE)
+    counts = [
+        (finite, "finite"),
+        (infinite, "infinite"),
+        (estimates.count(UNIDENTIFIED), "not identified"),
+        (estimates.count(UNDECIDED), "undecided"),
+    ]
+    words = ", ".join(f"{count:,} {word}" for count, word in counts if count)
+    return f"{samples}; of {counted(len(estimates), 'estimate')}, {words}"
+
+
+def coefficients(names: Sequence[str], estimates: Sequence[str]) -> str:
+    """A table of what every estimate does."""
+    width = max(map(len, names))
+    return "\n".join(
+        f"  {name:<{width}}  {BOTH if word == EITHER else word}"
+        for name, word in zip(names, estimates, strict=True)
+    )
 
 
 def line(verdict: str, evidence: str, numerical_only: bool) -> str:

@@ -1,0 +1,300 @@
+"""What every coefficient's estimate does where the likelihood recedes, with a proof for each.
+
+The directions v with a · v ≥ 0 for every row form a cone, along which the likelihood does not
+fall. In it a · v = 0 for the rows T that cannot be separated, so it is a part of their null space,
+of which it is an open part, since some direction has a · v > 0 on all other rows S. So with N, a
+basis of that null space, and v = N y:
+
+- a coefficient is finite if its row of N is zero: no direction moves it;
+- it goes to +∞ if it is not, and v has its coefficient ≥ 0 for every direction: by Farkas' lemma
+  its row of N is Σ κₛ aₛN with κ ≥ 0;
+- else there is a second direction, which moves it the other way;
+- and it is not identified if a direction that is orthogonal to all rows moves it: the likelihood
+  does not change along that.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from fractions import Fraction
+from typing import NamedTuple
+
+import numpy as np
+
+from logistack.separability import words
+from logistack.separability.alternative import (
+    ROUNDING,
+    Clock,
+    Matrix,
+    OutOfTimeError,
+    Rows,
+    alternative,
+)
+from logistack.separability.partition import (
+    Array,
+    Partition,
+    Span,
+    WrongGuessError,
+    in_floats,
+    linear_program,
+    short,
+)
+
+MOST = 10**7
+"""More numbers than these are not computed for coefficients, which stay undecided instead."""
+
+INFINITE, MINUS_INFINITE, EITHER = words.INFINITE
+
+
+class Rank(NamedTuple):
+    """The rank of some rows, with its proof: not less because of the rows, not more because of N.
+
+    As many linearly independent directions are orthogonal to all rows as the rank lacks, or there
+    are no more rows than it has.
+    """
+
+    rows: list[int]
+    """Linearly independent ones."""
+    null: Array
+    """(entries, directions), integers."""
+    complete: bool
+    """Whether there are as many of these as the rank lacks."""
+
+
+class Estimate(NamedTuple):
+    """What a coefficient's estimate does, and why."""
+
+    word: str
+    other: int | None = None
+    """Which of the directions moves it the other way than the first."""
+    shares: dict[int, Fraction] | None = None
+    """κ, by row, where it goes to ±∞."""
+
+
+class Estimates(NamedTuple):
+    """Those of all coefficients."""
+
+    directions: list[Array]
+    """Of integers. The first is that of the partition, and moves whatever is not finite."""
+    all_rows: Rank
+    others: Rank
+    """That of the rows which are not separated."""
+    each: list[Estimate]
+
+
+def estimates(exact: Rows, found: Partition, clock: Clock) -> Estimates:
+    """What the estimate of every coefficient does."""
+    separated = np.flatnonzero(found.separated)
+    others = _rank(found.span, len(exact) - len(separated))
+    all_rows = others
+    if separated.size:
+        all_rows = _rank(found.span.of_all(exact), len(exact))
+    entries = len(found.direction)
+    each = [Estimate(words.UNDECIDED)] * entries
+    open_ = []
+    for place in range(entries):
+        if all_rows.null[place].any():
+            each[place] = Estimate(words.UNIDENTIFIED)
+        elif others.complete and not others.null[place].any():
+            each[place] = Estimate(words.FINITE)
+        elif others.complete and all_rows.complete:
+            open_.append(place)
+    directions = [found.direction]
+    if open_ and len(separated) * others.null.shape[1] <= MOST:
+        search = _Search.of(exact, found, separated, others.null, open_)
+        directions = search.directions
+        for place, estimate in search.run(clock).items():
+            each[place] = estimate
+    return Estimates(directions, all_rows, others, each)
+
+
+def _rank(span: Span, rows: int) -> Rank:
+    free = span.free()
+    bearing = free[span.matrix[:, free].any(axis=0)]
+    if len(bearing) * len(span.pivots) <= MOST / 100 or len(bearing) <= 1:
+        near = np.zeros((span.matrix.shape[1], len(free)), object)
+        near[free, np.arange(len(free))] = 1
+        return Rank(span.rows, span.orthogonal(near), True)
+    # One that is as good as any shows which coefficients are not identified.
+    near = np.zeros((span.matrix.shape[1], 1), object)
+    near[free, 0] = np.random.default_rng(0).integers(1, 100, len(free)).tolist()
+    return Rank(span.rows, span.orthogonal(near), False)
+
+
+@dataclasses.dataclass
+class _Search:
+    """The search for second directions, in the coordinates y of the null space."""
+
+    exact: Rows
+    rows: Array
+    """Those that are separated, by number."""
+    basis: Array
+    """N."""
+    open: list[int]
+    """The coefficients that are neither finite nor unidentified."""
+    directions: list[Array]
+    """The first moves all of these."""
+    reduced: Array
+    """aN of these rows, then for each open coefficient its row of N, with the sign against v."""
+    floats: Array
+    """The same in floating point, rows and columns scaled."""
+    lift: Callable[[Array], Array]
+    """Takes y for these to y for those."""
+    inner: Array
+    """y of the first direction, for these."""
+    working: Array
+    """The rows of the linear programs: at first those nearest to the first direction's border."""
+
+    @classmethod
+    def of(
+        cls, exact: Rows, found: Partition, rows: Array, basis: Array, open_: list[int]
+    ) -> "_Search":
+        """With a first direction that moves every open coefficient."""
+        reduced = np.stack([exact.dot(column)[rows] for column in basis.T], axis=1)
+        free = found.span.free()
+        # The basis is diagonal in the free entries.
+        scale = basis[free, np.arange(len(free))]
+        rng = np.random.default_rng(0)
+        direction, factor = found.direction, 1
+        while not direction[open_].all():
+            # Whatever is near it will do, since those that separate the rows are an open set.
+            step = basis @ rng.integers(-9, 10, len(free)).astype(object)
+            values, change = (exact.dot(vector)[rows] for vector in (direction, step))
+            while not (factor * values + change > 0).all():
+                factor *= 2
+            direction = factor * direction + step
+        against = np.array([-1 if direction[place] > 0 else 1 for place in open_], object)
+        targets = against[:, None] * basis[open_]
+        _, floats, lift, unit = in_floats(reduced)
+        beside = np.stack([_largest_is_one(row, unit) for row in targets])
+        lifted = [Fraction(int(s)) / Fraction(u) for s, u in zip(scale, unit, strict=True)]
+        inner = _largest_is_one(direction[free], np.array(lifted, object))
+        nearest = np.argsort(floats.matrix[: len(rows)] @ inner, kind="stable")
+        return cls(
+            exact,
+            rows,
+            basis,
+            open_,
+            [direction],
+            np.concatenate([reduced, targets]),
+            np.concatenate([floats.matrix, beside]),
+            lift,
+            inner,
+            nearest[: 4 * len(free)],
+        )
+
+    def run(self, clock: Clock) -> dict[int, Estimate]:
+        """What is found of the open coefficients before the time is over."""
+        found: dict[int, Estimate] = {}
+        if self.basis.shape[1] == 1:  # the cone is one direction
+            share = Fraction(1, abs(int(self.reduced[0, 0])))
+            row = int(self.rows[0])
+            for place in self.open:
+                shares = {row: abs(int(self.basis[place, 0])) * share}
+                found[place] = Estimate(self._infinite(place), shares=shares)
+            return found
+        count = len(self.rows)
+        bearing, against = self.floats[:count], self.floats[count:]
+        # From the first direction straight across to the other sign, if no row objects.
+        ahead = against @ self.inner
+        steps = -1.5 * ahead / (against**2).sum(axis=1)
+        across = self.inner + steps[:, None] * against
+        free = (bearing @ across.T > 0).all(axis=0)
+        try:
+            for number, place in enumerate(self.open):
+                if place in found or (free[number] and self._turned(found, across[number])):
+                    continue
+                if not self._solved(found, number, clock):
+                    self._decide(found, number, clock)
+        except OutOfTimeError:
+            pass
+        return found
+
+    def _solved(self, found: dict[int, Estimate], number: int, clock: Clock) -> bool:
+        """Whether a linear program in floating point leads to what is exact.
+
+        It is max c · y over aN y ≥ 0, |y| ≤ 1, on rows to which those are added that object. Its
+        multipliers are κ if it ends at 0.
+        """
+        count, target = len(self.rows), self.floats[len(self.rows) + number]
+        while True:
+            working = self.floats[self.working]
+            solved = linear_program(target, working, clock.left())
+            if solved is None:
+                return False
+            near, multipliers = solved
+            if target @ near < ROUNDING:
+                return self._bounded(found, number, multipliers)
+            values = self.floats[:count] @ near
+            objecting = np.setdiff1d(np.flatnonzero(values < -ROUNDING), self.working)
+            if not objecting.size:
+                back = max(-(target @ self.inner), 0.5 * (target @ near))
+                return self._turned(found, near + 0.5 * (target @ near) / back * self.inner)
+            worst = objecting[np.argsort(values[objecting], kind="stable")]
+            self.working = np.concatenate([self.working, worst[: len(self.working)]])
+
+    def _bounded(self, found: dict[int, Estimate], number: int, multipliers: Array) -> bool:
+        """Whether the rows that bear weight have exact shares."""
+        bearing = self.working[multipliers > ROUNDING * multipliers.max(initial=0)]
+        span = Span.of(Matrix(self.reduced), bearing)
+        try:
+            shares = span.balance(self.reduced[len(self.rows) + number])
+        except WrongGuessError:
+            return False
+        if min(shares, default=0) < 0:
+            return False
+        pairs = zip(span.rows, shares, strict=True)
+        self._add_shares(found, number, {row: share for row, share in pairs if share})
+        return True
+
+    def _decide(self, found: dict[int, Estimate], number: int, clock: Clock) -> None:
+        """The same by Gordan's alternative, of which exact arithmetic has the last word."""
+        count = len(self.rows)
+        own = [*range(count), count + number]
+        answer = alternative(Matrix(self.reduced[own]), Matrix(self.floats[own]), self.lift, clock)
+        if not answer.proven:
+            raise OutOfTimeError
+        if answer.direction is not None:
+            self._add(found, self.basis @ answer.direction)
+            return
+        assert answer.weights is not None
+        own_weight = answer.weights.pop(count)
+        shares = {row: weight / own_weight for row, weight in answer.weights.items()}
+        self._add_shares(found, number, shares)
+
+    def _add_shares(
+        self, found: dict[int, Estimate], number: int, shares: dict[int, Fraction]
+    ) -> None:
+        place = self.open[number]
+        own = {int(self.rows[row]): share for row, share in shares.items()}
+        found[place] = Estimate(self._infinite(place), shares=own)
+
+    def _infinite(self, place: int) -> str:
+        return INFINITE if self.directions[0][place] > 0 else MINUS_INFINITE
+
+    def _turned(self, found: dict[int, Estimate], near: Array) -> bool:
+        """Adds the direction near one in floating point, if it exists."""
+        for bits in (16, 53):
+            direction = self.basis @ self.lift(short(near, bits))
+            if not (self.exact.dot(direction)[self.rows] < 0).any():
+                return self._add(found, direction)
+        return False
+
+    def _add(self, found: dict[int, Estimate], direction: Array) -> bool:
+        """Adds a direction, and notes which coefficients it moves the other way."""
+        turned = [
+            place for place in self.open
+            if place not in found and direction[place] * self.directions[0][place] < 0
+        ]  # fmt: skip
+        if turned:
+            found |= dict.fromkeys(turned, Estimate(EITHER, other=len(self.directions)))
+            self.directions.append(direction // math.gcd(*direction))
+        return bool(turned)
+
+
+def _largest_is_one(numerators: Array, denominators: Array) -> Array:
+    """Fractions in floating point, over the largest of them."""
+    pairs = zip(numerators.tolist(), denominators.tolist(), strict=True)
+    values = [Fraction(a) / Fraction(b) for a, b in pairs]
+    largest = max(map(abs, values))
+    return np.array([float(value / largest) for value in values])
