@@ -81,6 +81,8 @@ CONTRACT = {
     "diagnose": ["history"],
     "FitResult": ["params", "state", "history"],
     "certify": ["inputs", "labels", "positive", "negative", "budget"],
+    "separation": ["inputs", "labels", "positive", "negative", "budget"],
+    "Separation": ["rows", "separated", "directions", "weights", "coefficients"],
     "untangle": ["params", "inputs", "labels", "positive", "negative", "budget"],
     "Separator": ["weight", "bias", "margin"],
     "committee": ["params", "x", "weights", "outputs"],

@@ -13,4 +13,10 @@ from logistack.separability.classes import MultinomialSeparator as MultinomialSe
 from logistack.separability.questions import Untangling as Untangling
 from logistack.separability.questions import certify as certify
 from logistack.separability.questions import untangle as untangle
+from logistack.separability.recession import separation as separation
+from logistack.separability.separations import ClassSeparations as ClassSeparations
+from logistack.separability.separations import Coefficient as Coefficient
+from logistack.separability.separations import MultinomialSeparation as MultinomialSeparation
+from logistack.separability.separations import Rank as Rank
+from logistack.separability.separations import Separation as Separation
 from logistack.separability.text import certificate_from_json as certificate_from_json

@@ -6,7 +6,7 @@ not made, and numbers stay over the denominator that they are written with.
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from typing import Any
 
@@ -25,6 +25,14 @@ from logistack.separability.classes import (
 )
 from logistack.separability.data import Label
 from logistack.separability.rational import Keyed, Numbers
+from logistack.separability.separations import (
+    ClassSeparations,
+    Coefficient,
+    MultinomialSeparation,
+    Rank,
+    Recession,
+    Separation,
+)
 
 FORMAT = "logistack certificate 1"
 PLACE = re.compile(r"0|[1-9][0-9]{0,17}")
@@ -45,8 +53,8 @@ def certificate_from_json(text: str | bytes) -> Certificate:
         text: JSON.
 
     Returns:
-        A `Separator`, `CommonPoint`, `MultinomialSeparator`, `MultinomialCommonPoint` or
-        `ClassCertificates`. Numbers come as sequences that make a fraction when it is asked for.
+        A certificate of the kind that was written, such as a `Separator` or a `Separation`.
+        Numbers come as sequences that make a fraction when it is asked for.
 
     Raises:
         ValueError: if the text is not a certificate.
@@ -99,6 +107,10 @@ def _fields(certificate: Certificate) -> Content:
                 "weak_line": line
                 and {"weight": _numbers(line.weight), "bias": _numbers([line.bias])},
             }
+        case Separation():
+            return {**_sides(certificate), **_recession(certificate)}
+        case MultinomialSeparation():
+            return {"classes": list(certificate.classes), **_recession(certificate)}
         case MultinomialSeparator():
             return {
                 "classes": list(certificate.classes),
@@ -114,7 +126,7 @@ def _fields(certificate: Certificate) -> Content:
                 "gifts": [[sample, number[label]] for sample, label in weights],
                 "weights": _numbers(weights.numbers),
             }
-        case ClassCertificates():
+        case ClassCertificates() | ClassSeparations():
             return {
                 "classes": list(certificate.classes),
                 "pairs": [_content(part) for part in certificate.pairs.values()],
@@ -124,7 +136,37 @@ def _fields(certificate: Certificate) -> Content:
     raise TypeError(f"expected a certificate that has a text, got {type(certificate).__name__}")
 
 
-def _sides(certificate: Separator | CommonPoint) -> Content:
+def _recession(certificate: Recession) -> Content:
+    return {
+        "rows": certificate.rows,
+        "separated": list(certificate.separated),
+        "directions": list(map(_numbers, certificate.directions)),
+        "weights": _by_row(certificate.weights),
+        "all_rows": _rank(certificate.all_rows),
+        "other_rows": _rank(certificate.other_rows),
+        "coefficients": list(map(_coefficient, certificate.coefficients)),
+    }
+
+
+def _rank(rank: Rank) -> Content:
+    return {"rows": list(rank.rows), "null": list(map(_numbers, rank.null))}
+
+
+def _coefficient(coefficient: Coefficient) -> Content:
+    content: Content = {"estimate": coefficient.estimate}
+    if coefficient.other is not None:
+        content["other"] = coefficient.other
+    if coefficient.shares is not None:
+        content["shares"] = _by_row(coefficient.shares)
+    return content
+
+
+def _by_row(values: Mapping[int, Fraction]) -> Content:
+    keyed = Keyed.of(values)
+    return {"rows": list(keyed), "numbers": _numbers(keyed.numbers)}
+
+
+def _sides(certificate: Separator | CommonPoint | Separation) -> Content:
     sides: Content = {"positive": certificate.positive, "negative": certificate.negative}
     return sides if certificate.others is None else {**sides, "others": list(certificate.others)}
 
@@ -188,26 +230,63 @@ def _read(content: Content) -> Certificate:
                 raise ValueError("gifts that are twice there, or have no weight")
             return MultinomialCommonPoint(weights, classes, **common)
         case "ClassCertificates":
-            pairs = [_read_part(part) for part in content["pairs"]]
-            rest = [_read_part(part) for part in content["rest"]]
-            multinomial = _read(content["multinomial"])
-            if not isinstance(multinomial, MultinomialSeparator | MultinomialCommonPoint):
-                raise ValueError(f"a {type(multinomial).__name__} as multinomial")
-            return ClassCertificates(
-                _read_labels("classes", content["classes"]),
-                {(part.negative, part.positive): part for part in pairs},
-                {part.positive: part for part in rest},
-                multinomial,
-                **common,
-            )
+            two, many = Separator | CommonPoint, MultinomialSeparator | MultinomialCommonPoint
+            return ClassCertificates(**_read_parts(content, two, many), **common)
+        case "Separation":
+            return Separation(**_read_recession(content), **_read_sides(content), **common)
+        case "MultinomialSeparation":
+            classes = _read_labels("classes", content["classes"])
+            return MultinomialSeparation(**_read_recession(content), classes=classes, **common)
+        case "ClassSeparations":
+            parts = _read_parts(content, Separation, MultinomialSeparation)
+            return ClassSeparations(**parts, **common)
     raise ValueError(f"kind {content['kind']!r}")
 
 
-def _read_part(content: Content) -> Any:
-    part = _read(content)
-    if not isinstance(part, Separator | CommonPoint):
-        raise ValueError(f"a {type(part).__name__} as one of two classes")
-    return part
+def _read_parts(content: Content, two: Any, many: Any) -> Content:
+    pairs, rest = (
+        [_of_kind(name, _read(part), two) for part in content[name]] for name in ("pairs", "rest")
+    )
+    return {
+        "classes": _read_labels("classes", content["classes"]),
+        "pairs": {(part.negative, part.positive): part for part in pairs},
+        "rest": {part.positive: part for part in rest},
+        "multinomial": _of_kind("multinomial", _read(content["multinomial"]), many),
+    }
+
+
+def _read_recession(content: Content) -> Content:
+    return {
+        "rows": _read_count(content["rows"]),
+        "separated": tuple(map(_read_count, content["separated"])),
+        "directions": tuple(map(_read_numbers, content["directions"])),
+        "weights": _read_by_row(content["weights"]),
+        "all_rows": _read_rank(content["all_rows"]),
+        "other_rows": _read_rank(content["other_rows"]),
+        "coefficients": tuple(map(_read_coefficient, content["coefficients"])),
+    }
+
+
+def _read_rank(content: Content) -> Rank:
+    rows = tuple(map(_read_count, content["rows"]))
+    return Rank(rows, tuple(map(_read_numbers, content["null"])))
+
+
+def _read_coefficient(content: Content) -> Coefficient:
+    other, shares = content.get("other"), content.get("shares")
+    return Coefficient(
+        _of_kind("estimate", content["estimate"], str),
+        None if other is None else _read_count(other),
+        None if shares is None else _read_by_row(shares),
+    )
+
+
+def _read_by_row(content: Content) -> Keyed[int]:
+    rows = [_read_count(row) for row in content["rows"]]
+    numbers = Keyed(rows, _read_numbers(content["numbers"]))
+    if not len(numbers) == len(rows) == len(numbers.numbers):
+        raise ValueError("rows that are twice there, or have no number")
+    return numbers
 
 
 def _read_sides(content: Content) -> Content:
