@@ -82,7 +82,9 @@ CONTRACT = {
     "FitResult": ["params", "state", "history"],
     "certify": ["inputs", "labels", "positive", "negative", "budget"],
     "separation": ["inputs", "labels", "positive", "negative", "budget"],
-    "Separation": ["rows", "separated", "directions", "weights", "coefficients"],
+    "Separation": [
+        "rows", "separated", "directions", "weights", "all_rows", "other_rows", "coefficients",
+    ],
     "untangle": ["params", "inputs", "labels", "positive", "negative", "budget"],
     "Separator": ["weight", "bias", "margin"],
     "committee": ["params", "x", "weights", "outputs"],

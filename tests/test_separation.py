@@ -1,22 +1,14 @@
 """Separations against enumeration in fractions, against linear programs, and against books."""
 
-import dataclasses
 import itertools
-import json
 from fractions import Fraction
 
 import numpy as np
-import pytest
-from hypothesis import example, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from logistack.separability import (
-    ClassSeparations,
-    MultinomialSeparation,
-    Separation,
     certificate_from_json,
-    certify,
-    recession,
     separation,
 )
 from logistack.separability.alternative import Differences
