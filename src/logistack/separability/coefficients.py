@@ -44,6 +44,8 @@ MOST = 10**7
 """More numbers than these are not computed for coefficients, which stay undecided instead."""
 
 INFINITE, MINUS_INFINITE, EITHER = words.INFINITE
+NEWTON_STEPS = 60
+LAST_WEIGHT = 2.0**45
 
 
 class Rank(NamedTuple):
@@ -140,10 +142,10 @@ class _Search:
     """The same in floating point, rows and columns scaled."""
     lift: Callable[[Array], Array]
     """Takes y for these to y for those."""
-    inner: Array
-    """y of the first direction, for these."""
+    middle: Array
+    """y of a direction in the middle of all, for these."""
     working: Array
-    """The rows of the linear programs: at first those nearest to the first direction's border."""
+    """The rows of a linear program, to which those are added that object."""
 
     @classmethod
     def of(
@@ -169,7 +171,8 @@ class _Search:
         beside = np.stack([_largest_is_one(row, unit) for row in targets])
         lifted = [Fraction(int(s)) / Fraction(u) for s, u in zip(scale, unit, strict=True)]
         inner = _largest_is_one(direction[free], np.array(lifted, object))
-        nearest = np.argsort(floats.matrix[: len(rows)] @ inner, kind="stable")
+        inner *= np.sqrt(len(rows)) / np.linalg.norm(inner)
+        middle = _along(floats.matrix, inner, np.zeros(len(inner)))
         return cls(
             exact,
             rows,
@@ -179,8 +182,8 @@ class _Search:
             np.concatenate([reduced, targets]),
             np.concatenate([floats.matrix, beside]),
             lift,
-            inner,
-            nearest[: 4 * len(free)],
+            middle,
+            np.zeros(0, int),
         )
 
     def run(self, clock: Clock) -> dict[int, Estimate]:
@@ -195,15 +198,16 @@ class _Search:
             return found
         count = len(self.rows)
         bearing, against = self.floats[:count], self.floats[count:]
-        # From the first direction straight across to the other sign, if no row objects.
-        ahead = against @ self.inner
-        steps = -1.5 * ahead / (against**2).sum(axis=1)
-        across = self.inner + steps[:, None] * against
-        free = (bearing @ across.T > 0).all(axis=0)
         try:
             for number, place in enumerate(self.open):
-                if place in found or (free[number] and self._turned(found, across[number])):
+                if place in found:
                     continue
+                clock.left()
+                point = _along(bearing, self.middle, against[number])
+                if against[number] @ point > 0 and self._turned(found, point):
+                    continue
+                nearest = np.argsort(bearing @ point, kind="stable")
+                self.working = nearest[: 4 * self.basis.shape[1]]
                 if not self._solved(found, number, clock):
                     self._decide(found, number, clock)
         except OutOfTimeError:
@@ -228,8 +232,8 @@ class _Search:
             values = self.floats[:count] @ near
             objecting = np.setdiff1d(np.flatnonzero(values < -ROUNDING), self.working)
             if not objecting.size:
-                back = max(-(target @ self.inner), 0.5 * (target @ near))
-                return self._turned(found, near + 0.5 * (target @ near) / back * self.inner)
+                back = max(-(target @ self.middle), 0.5 * (target @ near))
+                return self._turned(found, near + 0.5 * (target @ near) / back * self.middle)
             worst = objecting[np.argsort(values[objecting], kind="stable")]
             self.working = np.concatenate([self.working, worst[: len(self.working)]])
 
@@ -290,6 +294,39 @@ class _Search:
             found |= dict.fromkeys(turned, Estimate(EITHER, other=len(self.directions)))
             self.directions.append(direction // math.gcd(*direction))
         return bool(turned)
+
+
+def _newton(rows: Array, point: Array, pull: Array) -> Array | None:
+    """Newton's step from a point of the cone, or None where floating point is not enough."""
+    with np.errstate(all="ignore"):
+        relative = rows / (rows @ point)[:, None]
+        gradient = point - relative.sum(axis=0) - pull
+        try:
+            step = np.linalg.solve(relative.T @ relative + np.identity(len(point)), -gradient)
+        except np.linalg.LinAlgError:
+            return None
+    return step if np.isfinite(step).all() else None
+
+
+def _along(rows: Array, start: Array, target: Array) -> Array:
+    """The point of the cone a · y > 0 that is reached from another on the way along a target c.
+
+    Newton's method follows the minimum of ½|y|² - Σ log a · y - τ c · y as τ grows, until
+    c · y > 0 (Nesterov & Nemirovskii, "Interior-point polynomial algorithms in convex
+    programming", 1994). If that never is, the rows that stop it are nearest in the end. If c is
+    0, that is the middle of the cone.
+    """
+    point, weight = start, 1.0
+    for _ in range(NEWTON_STEPS):
+        step = _newton(rows, point, weight * target)
+        if step is None or target @ point > 0 or weight > LAST_WEIGHT:
+            break
+        change, values = rows @ step, rows @ point
+        room = np.min(values[change < 0] / -change[change < 0], initial=2.0)
+        point = point + min(1.0, 0.9 * room) * step
+        if room > 1:
+            weight *= 8
+    return point
 
 
 def _largest_is_one(numerators: Array, denominators: Array) -> Array:

@@ -313,9 +313,9 @@ def _whole(
 
 
 def short(values: Array, bits: int) -> Array:
-    """Floats of so many significant bits."""
-    mantissas, exponents = np.frexp(values)
-    return np.ldexp(np.round(np.ldexp(mantissas, bits)), exponents - bits)
+    """Floats as whole multiples of a power of two, of which the largest has so many bits."""
+    unit = np.ldexp(1.0, np.frexp(np.abs(values).max())[1] - bits)
+    return np.round(values / unit) * unit
 
 
 def _extended(weights: dict[int, Fraction], span: Span, total: Array) -> dict[int, Fraction]:
@@ -371,8 +371,8 @@ def in_floats(integers: Array) -> tuple[Matrix, Matrix, Callable[[Array], Array]
     integers = rational.narrowed(integers)
     units = [1 << int(size).bit_length() for size in np.abs(integers).max(axis=1, initial=0)]
     floats = (integers / np.array(units, integers.dtype)[:, None]).astype(np.float64)
-    scale = np.abs(floats).max(axis=0, initial=0)
-    scale[scale == 0] = 1
+    # Powers of two, so that what is lifted stays short.
+    scale = np.ldexp(1.0, np.frexp(np.abs(floats).max(axis=0, initial=0))[1])
 
     def lift(direction: Array) -> Array:
         pairs = zip(direction.tolist(), scale.tolist(), strict=True)
