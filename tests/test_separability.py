@@ -272,6 +272,20 @@ class TestWorkedByHand:
         assert corner.weak_line is not None
         assert corner.verify()
 
+    def test_what_was_not_looked_for_is_said(self, monkeypatch):
+        def end(*_):
+            raise OutOfTimeError
+
+        monkeypatch.setattr(questions, "partition", end)
+        found = certify([[0], [1], [1], [2]], [0, 0, 1, 1])
+        assert found.verify()
+        assert (found.weak_line, found.undecided) == (None, True)
+        assert str(found).endswith("; whether their hulls only touch is undecided")
+        assert "undecided" in found.describe([0, 0, 1, 1])
+        assert certificate_from_json(found.to_json()).undecided
+        # Samples that span everything leave no room for a weak line.
+        assert not certify(XOR, [0, 1, 1, 0]).undecided
+
     def test_a_sample_with_both_labels(self):
         found = certify([[7.5, 0], [7.5, 0], [9, 9]], [0, 1, 1])
         assert found.point == (7.5, 0)

@@ -247,8 +247,10 @@ class CommonPoint(TwoSides):
     weak_line: Line | None = None
     """Where the hulls only touch: a line with no sample on its wrong side, and not all on it.
 
-    None says nothing: either there is no such line, or it was too much work to look for one.
+    If it is None, none was found, which is no proof that there is none: `separation` has that.
     """
+    undecided: bool = dataclasses.field(default=False, kw_only=True)
+    """Whether the budget ended before it was known if there is such a line."""
 
     def _holds(self, data: Data) -> bool:
         point = Numbers.of(self.point)
@@ -281,6 +283,10 @@ class CommonPoint(TwoSides):
         )
         return above <= level <= low and below < high
 
+    def _touching(self) -> bool | None:
+        """Whether the hulls are known to touch only; None if that is open."""
+        return None if self.undecided else self.weak_line is not None
+
     def _mixed(self) -> tuple[int, int]:
         """How many samples the common point mixes, of either side."""
         sides = (self.weights_positive, self.weights_negative)
@@ -288,13 +294,11 @@ class CommonPoint(TwoSides):
         return positive, negative
 
     def _statement(self, labels: ArrayLike) -> str:
-        touching = self.weak_line is not None
-        return words.no_line_between(*self._sides(labels), self._mixed(), touching)
+        return words.no_line_between(*self._sides(labels), self._mixed(), self._touching())
 
     def _evidence(self) -> str:
-        touching = self.weak_line is not None
-        return words.mixture(Numbers.of(self.point), *self._mixed(), touching)
+        return words.mixture(Numbers.of(self.point), *self._mixed(), self._touching())
 
     def _evidence_in_table(self) -> str:
         mixed = self._mixed() if self.negative is None else self._mixed()[::-1]
-        return words.mixture_in_table(*mixed, self.weak_line is not None)
+        return words.mixture_in_table(*mixed, self._touching())

@@ -1,9 +1,7 @@
 """The questions that certificates answer: two classes, many, and every layer of a network."""
 
 import dataclasses
-import functools
 import itertools
-import math
 from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
@@ -20,7 +18,6 @@ from logistack.separability.alternative import (
     Answer,
     Clock,
     Differences,
-    Matrix,
     OutOfTimeError,
     alternative,
     require_budget,
@@ -34,11 +31,9 @@ from logistack.separability.classes import (
 )
 from logistack.separability.data import Data, Label, data_of, known_sides
 from logistack.separability.margin import widest
+from logistack.separability.partition import partition
 from logistack.separability.rational import Numbers
 from logistack.separability.samples import Samples, inverse_root, unit_length
-
-WEAK_LINE_WORK = 10**8
-"""Above so many products of large integers no weak line is looked for."""
 
 
 def certify(
@@ -131,11 +126,10 @@ def _two_sides(
         for side in (sides, ~sides)
     ]
     point = mixture(samples.exact.take(sides), weights[0])
-    weak = _weak_direction(exact, sorted(answer.weights), clock) if answer.proven else None
-    line = None if weak is None else samples.lines(weak)[0]
-    if line is not None and too_long(Numbers.of(line.weight), data.inputs, len(line.weight)):
-        line = None
-    return CommonPoint(point, weights[0], weights[1], line, **common)
+    line, open_ = None, True
+    if answer.proven:
+        line, open_ = _weak_line(exact, approximate, samples, list(answer.weights), clock)
+    return CommonPoint(point, weights[0], weights[1], line, undecided=open_, **common)
 
 
 def _ask(exact: Differences, approximate: Differences, samples: Samples, clock: Clock) -> Answer:
@@ -172,65 +166,25 @@ def _centred(
     return weight, Fraction(-low - high, 2 * denominator), Fraction(low - high, 2 * denominator)
 
 
-def _weak_direction(exact: Differences, support: list[int], clock: Clock) -> np.ndarray | None:
-    """A direction v with a · v ≥ 0 for every row and > 0 for one, or None if none is found.
+def _weak_line(
+    exact: Differences, approximate: Differences, samples: Samples, rows: list[int], clock: Clock
+) -> tuple[Line | None, bool]:
+    """A line with no sample on its wrong side, if there is one; and whether that is open.
 
-    Weights λ > 0 with Σ λᵢ aᵢ = 0 force a · v = 0 on their rows, so v is in the null space of
-    those. There the question is Gordan's again, for the rows that are not zero in it: either it
-    has its direction, or weights that add rows to the support (Borwein & Wolkowicz, "Facial
-    reduction for a cone-convex programming problem", 1981).
+    Samples that mix to a common point are on every such line, so there is none if they span all.
     """
-    while True:
-        rows = exact.take(np.array(support))
-        entries = rows.shape[1]
-        # At most so many columns has the null space, for which it is worth the work, or not.
-        free = entries - len(rational.independent(rows.tolist()))
-        if len(exact) * free * entries > WEAK_LINE_WORK:
-            return None
-        basis = rational.null_space(rows.tolist())
-        if not basis.size:
-            return None
-        reduced = np.stack([exact.dot(column) for column in basis.T], axis=1)
-        off = np.flatnonzero(reduced.any(axis=1))
-        if not off.size:
-            return None
-        reduced = reduced[off]
-        floats = _to_floats(reduced)
-        scale = np.abs(floats).max(axis=0)
-        scale[scale == 0] = 1
-        try:
-            answer = alternative(
-                Matrix(reduced),
-                Matrix(floats / scale),
-                functools.partial(_common, scale),
-                clock,
-            )
-        except OutOfTimeError:
-            return None
-        if not answer.proven:
-            return None
-        if answer.direction is not None:
-            direction = basis @ answer.direction
-            return direction // math.gcd(*direction)
-        assert answer.weights is not None
-        support = sorted({*support, *(int(off[row]) for row in answer.weights)})
-
-
-def _to_floats(integers: np.ndarray) -> np.ndarray:
-    """Every row at its largest entry's scale, which may be far beyond what a float holds."""
-    largest = [max(abs(value) for value in row).bit_length() for row in integers.tolist()]
-    scaled = [
-        [float(Fraction(value, 1 << bits)) for value in row]
-        for row, bits in zip(integers.tolist(), largest, strict=True)
-    ]
-    return np.array(scaled).reshape(integers.shape)
-
-
-def _common(scale: np.ndarray, direction: np.ndarray) -> np.ndarray:
-    """The direction for rows of which each column is divided by its scale, in integers."""
-    pairs = zip(direction.tolist(), scale.tolist(), strict=True)
-    values = [Fraction(value) / Fraction(unit) for value, unit in pairs]
-    return np.array(rational.over_common_denominator(values)[0], object)
+    bearing = exact.take(np.array(rows))
+    if len(rational.independent(bearing.T.tolist())) == bearing.shape[1]:
+        return None, False
+    try:
+        found = partition(exact, approximate, samples.lift, clock)
+    except OutOfTimeError:
+        return None, True
+    if not found.separated.any():
+        return None, False
+    (line,) = samples.lines(found.direction)
+    long = too_long(Numbers.of(line.weight), samples.exact, len(line.weight))
+    return (None, True) if long else (line, False)
 
 
 def _all_classes(

@@ -106,6 +106,7 @@ def _fields(certificate: Certificate) -> Content:
                 "weights_negative": _numbers(certificate.weights_negative),
                 "weak_line": line
                 and {"weight": _numbers(line.weight), "bias": _numbers([line.bias])},
+                "undecided": certificate.undecided,
             }
         case Separation():
             return {**_sides(certificate), **_recession(certificate)}
@@ -208,6 +209,7 @@ def _read(content: Content) -> Certificate:
                 _read_numbers(content["weights_positive"]),
                 _read_numbers(content["weights_negative"]),
                 line,
+                undecided=_of_kind("undecided", content["undecided"], bool),
                 **_read_sides(content),
                 **common,
             )

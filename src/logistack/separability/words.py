@@ -63,21 +63,25 @@ def margin(value: Fraction) -> str:
     return f"margin {rational.three_digits(value)}"
 
 
-def mixture(point: rational.Numbers, positive: int, negative: int, touching: bool) -> str:
+def mixture(point: rational.Numbers, positive: int, negative: int, touching: bool | None) -> str:
     """The evidence of a common point, which is named where it is short."""
     name = "one point"
     if len(point) <= 3 and point.bits() <= 40:
         texts = [str(value) for value in point]
         if all(len(text) <= 12 for text in texts):
             name = f"({', '.join(texts)})"
-    touch = "; their hulls only touch" if touching else ""
+    touch = f"; {_touch(touching)}" if touching is not False else ""
     return f"{name} mixes {positive} positive and {negative} negative samples{touch}"
 
 
-def mixture_in_table(first: int, second: int, touching: bool) -> str:
+def mixture_in_table(first: int, second: int, touching: bool | None) -> str:
     """The evidence of a common point, the samples of the row's first class first."""
-    touch = ", hulls only touch" if touching else ""
+    touch = f", {_touch(touching)}" if touching is not False else ""
     return f"{first} and {second} samples mix to one point{touch}"
+
+
+def _touch(touching: bool | None) -> str:
+    return "their hulls only touch" if touching else "whether their hulls only touch is undecided"
 
 
 def exchange(samples: int) -> str:
@@ -152,17 +156,19 @@ def line_between(positive: Side, negative: Side, value: Fraction) -> str:
     )
 
 
-def no_line_between(positive: Side, negative: Side, mixed: tuple[int, int], touching: bool) -> str:
+def no_line_between(
+    positive: Side, negative: Side, mixed: tuple[int, int], touching: bool | None
+) -> str:
     """What a common point states."""
-    touch = (
-        " Their hulls only touch: a line has no sample on its wrong side, but some on itself."
-        if touching
-        else ""
-    )
+    more = {
+        True: " Their hulls only touch: a line has no sample on its wrong side, some on itself.",
+        None: " Whether a line has no sample on its wrong side, some on itself, is undecided.",
+        False: "",
+    }
     return (
         f"No line is enough for the {_labeled(positive)} and the {negative.samples:,} labeled "
         f"{listed(negative.labels)}: one point is a mixture of {mixed[0]} of the former, and of "
-        f"{mixed[1]} of the latter.{touch}"
+        f"{mixed[1]} of the latter.{more[touching]}"
     )
 
 
