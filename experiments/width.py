@@ -1,10 +1,11 @@
 """How many logistic units do the 8×8 digits need?
 
 Trains networks of one hidden layer, 1 to 256 units wide, twenty seeds each and with each of two
-learning rates, in one call. A seed draws the weights and which digits are held out, a fifth to test
-on and a fifth of the others to validate on, the same for every width; the order of the samples is
-the same for all. A network keeps the parameters that were best on its validation digits; a width
-has the rate that was better there, over its seeds. No choice within a run looks at its test digits.
+learning rates, all of a width in one call. A seed draws the weights and which digits are held out,
+a fifth to test on and a fifth of the others to validate on, the same for every width; the order of
+the samples is the same for all. A network keeps the parameters that were best on its validation
+digits; a width has the rate that was better there, over its seeds. No choice within a run looks at
+its test digits.
 
 The answer is the smallest width whose mean error is within one standard error of the least
 (Breiman, Friedman, Olshen & Stone 1984). Seeds share digits, so the standard error is that of
@@ -25,7 +26,6 @@ if __name__ == "__main__":
 
 import dataclasses
 import functools
-import itertools
 import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -119,33 +119,32 @@ def hold_out(labels: np.ndarray, seeds: int) -> Held:
     return held
 
 
-def starts(config: Config, digits: ls.data.Dataset) -> list[list[ls.Params]]:
-    """The network of each width and seed before training."""
-    inputs, classes = digits.inputs.shape[1], len(digits.classes)
-    keys = jax.vmap(jax.random.key)(np.arange(config.seeds))
-
-    def of(width: int) -> list[ls.Params]:
-        draw = functools.partial(ls.init_params, sizes=(inputs, width, classes))
-        drawn = jax.jit(jax.vmap(draw))(keys)
-        return [keeping.member(drawn, seed) for seed in range(config.seeds)]
-
-    return [of(width) for width in config.widths]
-
-
-def run(config: Config, _: keeping.Once | None = None) -> list[dict[str, Any]]:
-    """Trains all networks in one call; for each width and rate, what its seeds reach."""
+def run(config: Config, once: keeping.Once = lambda _, find: find()) -> list[dict[str, Any]]:
+    """For each width and rate, what its seeds reach; a width's networks are trained in one call."""
     require_config(config)
     digits = load(config)
     held = hold_out(digits.labels, config.seeds)
-    cells = list(itertools.product(config.widths, config.rates))
-    seeds = np.tile(np.arange(config.seeds), len(cells))
+    parts = {
+        f"width {width}": functools.partial(train, config, width, digits, held)
+        for width in config.widths
+    }
+    return [cell for name, part in parts.items() for cell in once(name, part)]
+
+
+def train(config: Config, width: int, digits: ls.data.Dataset, held: Held) -> list[dict[str, Any]]:
+    """Trains the networks of one width in one call."""
+    inputs, classes = digits.inputs.shape[1], len(digits.classes)
+    keys = jax.vmap(jax.random.key)(np.arange(config.seeds))
+    draw = functools.partial(ls.init_params, sizes=(inputs, width, classes))
+    rates = len(config.rates)
+    seeds = np.tile(np.arange(config.seeds), rates)
     fitted = ls.fit_population(
-        jax.vmap(jax.random.key)(seeds),
-        [start for own in starts(config, digits) for _ in config.rates for start in own],
+        keys[seeds],
+        keeping.member(jax.jit(jax.vmap(draw))(keys), seeds),
         digits.inputs,
         digits.labels,
         optimizer=optax.adam,
-        hyperparams={"learning_rate": jnp.repeat(jnp.array([r for _, r in cells]), config.seeds)},
+        hyperparams={"learning_rate": jnp.repeat(jnp.array(config.rates), config.seeds)},
         epochs=config.epochs,
         batch_size=min(config.batch_size, len(digits.labels)),
         order="shared",
@@ -157,10 +156,10 @@ def run(config: Config, _: keeping.Once | None = None) -> list[dict[str, Any]]:
     losses = np.nanmin(np.asarray(fitted.history.validation_loss), axis=1)
     epochs = np.asarray(fitted.epoch)
     found = []
-    for cell, (width, rate) in enumerate(cells):
+    for cell, rate in enumerate(config.rates):
         own = slice(cell * config.seeds, (cell + 1) * config.seeds)
-        params = jax.tree.map(lambda *each: jnp.stack(each), *fitted.params[own])
-        wrong = (np.asarray(_predicted(params, digits.inputs)) != digits.labels) & held.test
+        predicted = np.asarray(_predicted(keeping.member(fitted.params, own), digits.inputs))
+        wrong = (predicted != digits.labels) & held.test
         found.append(
             {
                 "width": width,

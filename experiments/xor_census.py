@@ -1,8 +1,8 @@
 """How often does a 2-2-1 network learn XOR, by learning rate and initial scale?
 
-Trains 10,000 networks at once, a hundred for each pair of a learning rate and a factor on the
-weights that `ls.init_params` draws, by plain gradient descent on the summed loss of all four
-points. A network has solved XOR if, in the end, all four are on their side of ½.
+Trains 10,000 networks, a hundred for each pair of a learning rate and a factor on the weights that
+`ls.init_params` draws, by plain gradient descent on the summed loss of all four points. A network
+has solved XOR if, in the end, all four are on their side of ½.
 
     python experiments/xor_census.py            # a minute on two cores
     python experiments/xor_census.py --table    # the numbers that are kept, in seconds
@@ -17,7 +17,7 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import dataclasses
-import itertools
+import functools
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -70,13 +70,18 @@ def begin(key: jax.Array, scale: jax.Array) -> ls.Params:
     )
 
 
-def run(config: Config, _: keeping.Once | None = None) -> list[dict[str, Any]]:
-    """Trains all networks in one call; for each pair, how many solve XOR."""
+def run(config: Config, once: keeping.Once = lambda _, find: find()) -> list[dict[str, Any]]:
+    """For each pair, how many solve XOR; those of a learning rate are trained in one call."""
     require_config(config)
-    pairs = list(itertools.product(config.rates, config.scales))
-    rates, scales = (jnp.repeat(jnp.array(each), config.seeds) for each in zip(*pairs, strict=True))
+    parts = {f"rate {rate:g}": functools.partial(train, config, rate) for rate in config.rates}
+    return [cell for name, part in parts.items() for cell in once(name, part)]
+
+
+def train(config: Config, rate: float) -> list[dict[str, Any]]:
+    """Trains the networks of one learning rate in one call."""
     drawn = jax.random.split(jax.random.key(config.seed), config.seeds)
-    keys = jnp.tile(drawn, len(pairs))
+    keys = jnp.tile(drawn, len(config.scales))
+    scales = jnp.repeat(jnp.array(config.scales), config.seeds)
     inputs, labels = map(jnp.asarray, xor())
     fitted = ls.fit_population(
         keys,
@@ -84,13 +89,13 @@ def run(config: Config, _: keeping.Once | None = None) -> list[dict[str, Any]]:
         inputs,
         labels,
         optimizer=optax.sgd,
-        hyperparams={"learning_rate": rates},
+        hyperparams={"learning_rate": rate},
         epochs=config.epochs,
     )
-    solved = np.asarray(_solved(fitted.params, inputs, labels)).reshape(len(pairs), config.seeds)
+    solved = np.asarray(_solved(fitted.params, inputs, labels))
     return [
         {"rate": rate, "scale": scale, "solved": int(own.sum())}
-        for (rate, scale), own in zip(pairs, solved, strict=True)
+        for scale, own in zip(config.scales, solved.reshape(-1, config.seeds), strict=True)
     ]
 
 

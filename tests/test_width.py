@@ -1,12 +1,14 @@
 """Width: what each seed holds out, how a rate is chosen, and where the elbow is."""
 
+import contextlib
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
 
 import logistack as ls
-from experiments import width
+from experiments import keeping, width
 
 TINY = width.Config(
     widths=(4, 1), seeds=3, rates=(0.03, 0.001), epochs=3, samples=200, batch_size=40
@@ -26,8 +28,7 @@ def trained():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ls, "fit_population", fit_population)
         found = width.run(TINY)
-    (call,) = calls
-    return *call, found
+    return calls, found
 
 
 def logits_of(params, inputs):
@@ -61,10 +62,10 @@ def test_a_seed_holds_out_a_fifth_and_a_fifth_of_the_others_of_every_class():
 
 
 def test_no_network_sees_the_digits_that_its_seed_tests_on(trained):
-    _, options, _, _ = trained
+    calls, _ = trained
     labels = width.load(TINY).labels
     held = width.hold_out(labels, 3)
-    for member in range(12):
+    for (_, options, _), member in itertools.product(calls, range(6)):
         seed = member % 3
         np.testing.assert_array_equal(options["validation"][member], held.validation[seed])
         np.testing.assert_array_equal(
@@ -73,18 +74,18 @@ def test_no_network_sees_the_digits_that_its_seed_tests_on(trained):
 
 
 def test_a_seed_starts_alike_at_every_rate(trained):
-    (_, params, _, _), options, _, _ = trained
-    units = [layers[0].bias.shape[0] for layers in params]
-    assert units == [4] * 6 + [1] * 6
-    rates = np.asarray(options["hyperparams"]["learning_rate"])
-    np.testing.assert_allclose(rates, np.tile(np.repeat([0.03, 0.001], 3), 2))
-    for one, other in ((0, 3), (2, 5), (7, 10)):
-        np.testing.assert_array_equal(params[one][0].weight, params[other][0].weight)
-    assert np.any(np.asarray(params[0][0].weight) != np.asarray(params[1][0].weight))
+    calls, _ = trained
+    for units, ((_, params, _, _), options, _) in zip((4, 1), calls, strict=True):
+        assert params[0].bias.shape == (6, units)
+        rates = np.asarray(options["hyperparams"]["learning_rate"])
+        np.testing.assert_allclose(rates, np.repeat([0.03, 0.001], 3))
+        weights = np.asarray(params[0].weight)
+        np.testing.assert_array_equal(weights[:3], weights[3:])
+        assert np.any(weights[0] != weights[1])
 
 
 def test_counts_the_digits_held_out_that_are_read_wrongly(trained):
-    _, _, fitted, found = trained
+    calls, found = trained
     digits = width.load(TINY)
     _, test = width.hold_out(digits.labels, 3)
     assert [(cell["width"], cell["rate"]) for cell in found] == [
@@ -93,7 +94,8 @@ def test_counts_the_digits_held_out_that_are_read_wrongly(trained):
     for place, cell in enumerate(found):
         assert cell["tested"] == 40
         for seed in range(3):
-            params = fitted.params[3 * place + seed]
+            _, _, fitted = calls[place // 2]
+            params = keeping.member(fitted.params, 3 * (place % 2) + seed)
             read = logits_of(params, digits.inputs).argmax(axis=1)
             assert cell["wrong"][seed] == np.sum((read != digits.labels)[test[seed]])
 
@@ -150,3 +152,20 @@ def test_other_digits_are_asked_for_by_name(monkeypatch):
     inputs = width.load(dataclasses.replace(TINY, data="semeion")).inputs
     assert asked == ["semeion"]
     assert (inputs.shape, inputs.min(), inputs.max()) == ((200, 64), -0.5, 0.5)
+
+
+def test_goes_on_behind_the_widths_that_were_finished(tmp_path, monkeypatch):
+    asked = []
+
+    def train(config, width_, *_):
+        asked.append(width_)
+        if width_ == 1 and len(asked) == 2:
+            raise KeyboardInterrupt
+        return [{"width": width_}]
+
+    monkeypatch.setattr(width, "train", train)
+    for _ in range(2):
+        with contextlib.suppress(KeyboardInterrupt), keeping.Unfinished(tmp_path / "u") as kept:
+            found = width.run(TINY, kept.once)
+    assert asked == [4, 1, 1]
+    assert found == [{"width": 4}, {"width": 1}]
