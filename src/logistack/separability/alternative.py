@@ -27,6 +27,9 @@ from logistack.separability import rational
 ROUNDING = 1e-7
 """Distances below this are left to exact arithmetic; the columns' largest entries are 1."""
 
+SMALL = 10**7
+"""Up to so many entries least squares is tried first, which is much less work than a program."""
+
 WORKING_ROWS = 2_000
 """As many rows go into the first linear program, or four for each of their entries."""
 
@@ -190,6 +193,11 @@ def alternative(
     """
     guess: Answer | None = None
     support: list[int] = []
+    entries = approximate.take(np.zeros(1, int)).shape[1]
+    if len(approximate) * entries <= SMALL:
+        lifted = lift(least_squares(approximate.take(np.arange(len(approximate)))))
+        if (exact.dot(lifted) > 0).all():
+            return Answer(lifted, None, proven=True)
     try:
         solved = _nearest_points(approximate, clock)
         if solved is not None:
@@ -214,6 +222,19 @@ def _shares(weights: dict[int, float]) -> Answer:
     total = sum(map(Fraction, weights.values()))
     shares = {row: Fraction(weight) / total for row, weight in weights.items()}
     return Answer(None, shares, proven=False)
+
+
+def least_squares(rows: np.ndarray) -> np.ndarray:
+    """The direction whose products with the rows are nearest to 1, which often separates them."""
+    if len(rows) < rows.shape[1]:
+        return rows.T @ _solve(rows @ rows.T, np.ones(len(rows)))
+    return _solve(rows.T @ rows, rows.sum(axis=0))
+
+
+def _solve(matrix: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """The solution of a positive semidefinite system that a little more makes regular."""
+    ridge = 1e-12 * np.trace(matrix)
+    return np.linalg.solve(matrix + ridge * np.identity(len(matrix)), right)
 
 
 def _nearest_points(rows: Rows, clock: Clock) -> tuple[dict[int, float], np.ndarray, bool] | None:

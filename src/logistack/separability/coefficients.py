@@ -62,6 +62,11 @@ class Rank(NamedTuple):
     complete: bool
     """Whether there are as many of these as the rank lacks."""
 
+    @classmethod
+    def unknown(cls, span: Span) -> "Rank":
+        """Without directions."""
+        return cls(span.rows, np.zeros((span.matrix.shape[1], 0), object), False)
+
 
 class Estimate(NamedTuple):
     """What a coefficient's estimate does, and why."""
@@ -87,19 +92,20 @@ class Estimates(NamedTuple):
 def estimates(exact: Rows, found: Partition, clock: Clock) -> Estimates:
     """What the estimate of every coefficient does."""
     separated = np.flatnonzero(found.separated)
-    others = _rank(found.span, len(exact) - len(separated))
-    all_rows = others
+    all_rows = _rank(found.span.of_all(exact) if separated.size else found.span)
+    identified = [not any(row) for row in all_rows.null]
+    # Of rows that are not separated only the coefficients that are identified need the rank.
+    others = all_rows
     if separated.size:
-        all_rows = _rank(found.span.of_all(exact), len(exact))
-    entries = len(found.direction)
-    each = [Estimate(words.UNDECIDED)] * entries
+        others = _rank(found.span) if any(identified) else Rank.unknown(found.span)
+    each = [Estimate(words.UNDECIDED if own else words.UNIDENTIFIED) for own in identified]
     open_ = []
-    for place in range(entries):
-        if all_rows.null[place].any():
-            each[place] = Estimate(words.UNIDENTIFIED)
-        elif others.complete and not others.null[place].any():
+    for place in range(len(each) if others.complete else 0):
+        if not identified[place]:
+            continue
+        if not others.null[place].any():
             each[place] = Estimate(words.FINITE)
-        elif others.complete and all_rows.complete:
+        elif all_rows.complete:
             open_.append(place)
     directions = [found.direction]
     if open_ and len(separated) * others.null.shape[1] <= MOST:
@@ -110,17 +116,17 @@ def estimates(exact: Rows, found: Partition, clock: Clock) -> Estimates:
     return Estimates(directions, all_rows, others, each)
 
 
-def _rank(span: Span, rows: int) -> Rank:
+def _rank(span: Span) -> Rank:
     free = span.free()
     bearing = free[span.matrix[:, free].any(axis=0)]
-    if len(bearing) * len(span.pivots) <= MOST / 100 or len(bearing) <= 1:
-        near = np.zeros((span.matrix.shape[1], len(free)), object)
+    size = span.matrix.shape[1]
+    complete = max(len(bearing) * len(span.pivots) * 100, size * len(free)) <= MOST
+    near = np.zeros((size, len(free) if complete else 1), object)
+    if complete:
         near[free, np.arange(len(free))] = 1
-        return Rank(span.rows, span.orthogonal(near), True)
-    # One that is as good as any shows which coefficients are not identified.
-    near = np.zeros((span.matrix.shape[1], 1), object)
-    near[free, 0] = np.random.default_rng(0).integers(1, 100, len(free)).tolist()
-    return Rank(span.rows, span.orthogonal(near), False)
+    else:  # one that is as good as any shows which coefficients are not identified
+        near[free, 0] = np.random.default_rng(0).integers(1, 100, len(free)).tolist()
+    return Rank(span.rows, span.orthogonal(near), complete or len(free) == 1)
 
 
 @dataclasses.dataclass

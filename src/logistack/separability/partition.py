@@ -36,6 +36,7 @@ from logistack.separability.alternative import (
     OutOfTimeError,
     Rows,
     alternative,
+    least_squares,
 )
 
 WORKING_ROWS = 500
@@ -216,7 +217,7 @@ def _floating_point(rows: Array, clock: Clock) -> tuple[Array, Array] | None:
     direction = np.zeros(rows.shape[1])
     left = np.ones(len(rows), bool)
     while left.any():
-        step = _least_squares(rows[left])
+        step = least_squares(rows[left])
         values = rows @ step
         if not (values[left] > ROUNDING).all():
             solved = linear_program(rows[left].sum(axis=0), rows[left], clock.left())
@@ -234,19 +235,6 @@ def _floating_point(rows: Array, clock: Clock) -> tuple[Array, Array] | None:
         left &= ~gained
         direction /= (rows[~left] @ direction).min()
     return direction, excess
-
-
-def _least_squares(rows: Array) -> Array:
-    """The direction whose products with the rows are nearest to 1, which often separates them."""
-    if len(rows) < rows.shape[1]:
-        return rows.T @ _solve(rows @ rows.T, np.ones(len(rows)))
-    return _solve(rows.T @ rows, rows.sum(axis=0))
-
-
-def _solve(matrix: Array, right: Array) -> Array:
-    """The solution of a positive semidefinite system that a little more makes regular."""
-    ridge = 1e-12 * np.trace(matrix)
-    return np.linalg.solve(matrix + ridge * np.identity(len(matrix)), right)
 
 
 def linear_program(target: Array, rows: Array, seconds: float) -> tuple[Array, Array] | None:
