@@ -1,16 +1,15 @@
 """Separations against enumeration in fractions, against linear programs, and against books."""
 
 import itertools
+import json
 from fractions import Fraction
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from logistack.separability import (
-    certificate_from_json,
-    separation,
-)
+from logistack.separability import certificate_from_json, coefficients, partition, separation
 from logistack.separability.alternative import Differences
 
 
@@ -112,3 +111,182 @@ class TestTwoClasses:
         read = certificate_from_json(found.to_json())
         assert read.verify(inputs, labels)
         assert read == found
+
+    def test_the_weights_cancel_and_the_direction_separates(self):
+        inputs, labels = [[0, 0], [1, 0], [1, 0], [2, 0], [1, 1]], [0, 0, 1, 1, 1]
+        found = separation(inputs, labels)
+        assert (found.kind, found.separated, found.rank) == ("quasi-complete", (0, 3, 4), 3)
+        weight, bias = found.direction
+        for sample, (row, label) in enumerate(zip(inputs, labels, strict=True)):
+            score = sum(w * x for w, x in zip(weight, row, strict=True)) + bias
+            assert (score * (2 * label - 1) > 0) == (sample in found.separated)
+        shares = {sample: found.weights.get(sample, 1) for sample in (1, 2)}
+        assert shares[1] == shares[2] > 0  # the two are one point with both labels
+        assert str(found) == (
+            "quasi-complete separation: 3 of 5 samples are separated; of 3 estimates, 3 infinite"
+        )
+        assert found.verify()
+
+    def test_collinear_features_are_named(self):
+        rng = np.random.default_rng(0)
+        inputs = rng.integers(-3, 4, (40, 3))
+        inputs = np.column_stack([inputs, inputs[:, 0] + inputs[:, 1]])
+        found = separation(inputs, rng.integers(0, 2, 40))
+        word = "not identified"
+        assert found.estimates == (word, word, "finite", word, "finite")
+        assert found.rank == 4
+        assert found.verify()
+
+    def test_one_class_alone_is_separated_by_the_intercept(self):
+        found = separation([[1], [2]], ["a", "a"])
+        assert (found.kind, found.estimates[-1]) == ("complete", "either")
+        assert found.verify()
+        assert not found.verify([[1], [2]], ["a", "b"])
+
+    @pytest.mark.parametrize("seed", range(6))
+    def test_linear_programs_agree_where_they_are_well_conditioned(self, seed):
+        from scipy import optimize
+
+        rng = np.random.default_rng(seed)
+        inputs = rng.normal(size=(60, 4))
+        slopes = rng.normal(size=4)
+        labels = inputs @ slopes + rng.normal(size=60) * (seed % 3) > 0
+        if seed % 2:
+            inputs[:, 0] = labels & (rng.random(60) < 0.2)
+        found = separation(inputs, labels.astype(int))
+        rows = np.column_stack([inputs, np.ones(60)]) * np.where(labels, 1, -1)[:, None]
+        for place, word in enumerate(found.estimates):
+            cost = np.zeros(5)
+            cost[place] = 1
+            reach = [
+                -optimize.linprog(-s * cost, A_ub=-rows, b_ub=np.zeros(60), bounds=(-1, 1)).fun
+                for s in (1, -1)
+            ]
+            up, down = (value > 1e-7 for value in reach)
+            assert (
+                word == {(0, 0): "finite", (1, 0): "+∞", (0, 1): "-∞", (1, 1): "either"}[up, down]
+            )
+        assert found.verify()
+
+    def test_margins_far_below_what_programs_see(self):
+        """The cone is so narrow that rounding misleads every guess."""
+        tiny = Fraction(1, 2**60)
+        inputs = [[0, 0], [1, 1 + tiny], [1, 1], [2, 2 - tiny], [3, 3]]
+        found = separation(inputs, [0, 1, 0, 0, 1])
+        rows = rows_of(inputs, [0, 1, 0, 0, 1], 2)
+        assert (found.separated, found.estimates) == brute_force(rows)
+        assert found.verify()
+
+    def test_a_guess_that_is_wrong_is_not_believed(self, monkeypatch):
+        """Whatever floating point says, exact arithmetic has the last word."""
+        inputs, labels = [[0, 0], [1, 0], [1, 0], [2, 0], [1, 1]], [0, 0, 1, 1, 1]
+        right = separation(inputs, labels)
+        rng = np.random.default_rng(0)
+
+        def lie(rows, clock):
+            return rng.normal(size=rows.shape[1]), rng.choice([-1.0, 0.0, 1.0], len(rows))
+
+        monkeypatch.setattr(partition, "_floating_point", lie)
+        for _ in range(20):
+            found = separation(inputs, labels)
+            assert (found.separated, found.estimates) == (right.separated, right.estimates)
+            assert found.verify()
+
+
+class TestManyClasses:
+    @settings(max_examples=60, deadline=None)
+    @given(tables(numbers=st.integers(-2, 2), classes=3))
+    def test_the_multinomial_model_of_every_small_table(self, table):
+        inputs, labels = table
+        classes, own = np.unique(labels, return_inverse=True)
+        if len(classes) < 3:
+            return
+        found = separation(inputs, labels)
+        separated, words = brute_force(rows_of(inputs, own, 3))
+        assert found.multinomial.separated == separated
+        assert found.multinomial.estimates == words
+        assert found.verify()
+        read = certificate_from_json(found.to_json())
+        assert read == found
+        assert read.verify(inputs, labels)
+
+    def test_each_pair_and_each_against_the_rest(self):
+        inputs, labels = [[0], [1], [2], [2], [3], [9]], list("aabbbc")
+        found = separation(inputs, labels)
+        assert {pair: part.kind for pair, part in found.pairs.items()} == {
+            ("a", "b"): "complete", ("a", "c"): "complete", ("b", "c"): "complete"
+        }  # fmt: skip
+        assert {label: part.kind for label, part in found.rest.items()} == {
+            "a": "complete", "b": "overlap", "c": "complete"
+        }  # fmt: skip
+        assert found.rest["b"] == separation(inputs, labels, positive="b")
+        assert found.multinomial.kind == "complete"
+        assert found.verify()
+        assert hash(found) == hash(separation(inputs, labels))
+        with pytest.raises(ValueError, match=r"labels: expected shape"):
+            found.verify(inputs[:5], labels)
+        assert not found.verify([[0], [1], [2], [2], [3], [2]], labels)
+
+
+class TestTampering:
+    INPUTS = np.array([[0, 0], [1, 0], [1, 0], [2, 0], [1, 1], [2, 3], [0, 0], [1, 3]])
+    LABELS = (0, 0, 1, 1, 1, 1, 0, 0)
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            lambda c: c["separated"].pop(),
+            lambda c: c["separated"].append(1),
+            lambda c: c.update(rows=c["rows"] + 1),
+            lambda c: c["directions"].clear(),
+            lambda c: c["directions"].append({"length": 3, "denominator": "1", "numerators": {"0": "1"}}),
+            lambda c: c["directions"][0].update(numerators={}),
+            lambda c: c["directions"][0].update(length=4),
+            lambda c: c["weights"]["rows"].append(0),
+            lambda c: c["weights"].update(
+                rows=[1], numbers={"length": 1, "denominator": "1", "numerators": {"0": "2"}}
+            ),
+            lambda c: c["all_rows"]["rows"].append(c["all_rows"]["rows"][0]),
+            lambda c: c["other_rows"]["rows"].append(0),
+            lambda c: c["other_rows"]["null"].pop(),
+            lambda c: c["coefficients"].pop(),
+            lambda c: c["coefficients"][0].update(estimate="finite"),
+            lambda c: c["coefficients"][0].update(estimate="not identified"),
+            lambda c: c["coefficients"][0].update(estimate="large"),
+            lambda c: c["coefficients"].reverse(),
+            lambda c: c.update(positive=0),
+            lambda c: c.update(numerical_only=True),
+        ],
+    )  # fmt: skip
+    def test_what_is_changed_does_not_verify(self, change):
+        found = separation(self.INPUTS, self.LABELS)
+        assert found.kind == "quasi-complete"
+        content = json.loads(found.to_json())
+        assert certificate_from_json(json.dumps(content)).verify(self.INPUTS, self.LABELS)
+        change(content)
+        try:
+            read = certificate_from_json(json.dumps(content))
+        except ValueError:
+            return
+        assert not read.verify(self.INPUTS, self.LABELS)
+
+
+class TestErrors:
+    def test_a_budget_that_ends_is_said(self, monkeypatch):
+        with pytest.raises(ValueError, match="budget: expected seconds above 0, got 0"):
+            separation([[0], [1]], [0, 1], budget=0)
+        with pytest.raises(TimeoutError, match="budget: expected more seconds"):
+            separation([[0], [1], [2]], [0, 1, 0], budget=1e-9)
+
+        monkeypatch.setattr(coefficients._Search, "run", lambda *_: {})
+        found = separation([[0, 0], [1, 0], [2, 1], [3, 3]], [0, 0, 1, 1])
+        assert set(found.estimates) == {"undecided"}
+        assert found.kind == "complete"
+        assert "3 undecided" in str(found)
+        assert found.verify()
+
+    def test_labels_are_known(self):
+        with pytest.raises(ValueError, match="positive: expected one of the labels"):
+            separation([[0], [1]], [0, 1], positive=2)
+        with pytest.raises(ValueError, match="inputs: expected finite values"):
+            separation([[np.nan], [1.0]], [0, 1])

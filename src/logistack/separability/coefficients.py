@@ -210,18 +210,20 @@ class _Search:
                     continue
                 clock.left()
                 point = _along(bearing, self.middle, against[number])
-                if against[number] @ point > 0 and self._turned(found, point):
-                    continue
+                if against[number] @ point > 0:
+                    self._turn(found, point)
                 nearest = np.argsort(bearing @ point, kind="stable")
                 self.working = nearest[: 4 * self.basis.shape[1]]
-                if not self._solved(found, number, clock):
+                if place not in found:
+                    self._solve(found, number, clock)
+                if place not in found:
                     self._decide(found, number, clock)
         except OutOfTimeError:
             pass
         return found
 
-    def _solved(self, found: dict[int, Estimate], number: int, clock: Clock) -> bool:
-        """Whether a linear program in floating point leads to what is exact.
+    def _solve(self, found: dict[int, Estimate], number: int, clock: Clock) -> None:
+        """Adds what a linear program in floating point leads to, if that is exact.
 
         It is max c · y over aN y ≥ 0, |y| ≤ 1, on rows to which those are added that object. Its
         multipliers are κ if it ends at 0.
@@ -231,31 +233,31 @@ class _Search:
             working = self.floats[self.working]
             solved = linear_program(target, working, clock.left())
             if solved is None:
-                return False
+                return
             near, multipliers = solved
             if target @ near < ROUNDING:
-                return self._bounded(found, number, multipliers)
+                self._bound(found, number, multipliers)
+                return
             values = self.floats[:count] @ near
             objecting = np.setdiff1d(np.flatnonzero(values < -ROUNDING), self.working)
             if not objecting.size:
                 back = max(-(target @ self.middle), 0.5 * (target @ near))
-                return self._turned(found, near + 0.5 * (target @ near) / back * self.middle)
+                self._turn(found, near + 0.5 * (target @ near) / back * self.middle)
+                return
             worst = objecting[np.argsort(values[objecting], kind="stable")]
             self.working = np.concatenate([self.working, worst[: len(self.working)]])
 
-    def _bounded(self, found: dict[int, Estimate], number: int, multipliers: Array) -> bool:
-        """Whether the rows that bear weight have exact shares."""
+    def _bound(self, found: dict[int, Estimate], number: int, multipliers: Array) -> None:
+        """Adds the exact shares of the rows that bear weight, if they have them."""
         bearing = self.working[multipliers > ROUNDING * multipliers.max(initial=0)]
         span = Span.of(Matrix(self.reduced), bearing)
         try:
             shares = span.balance(self.reduced[len(self.rows) + number])
         except WrongGuessError:
-            return False
-        if min(shares, default=0) < 0:
-            return False
-        pairs = zip(span.rows, shares, strict=True)
-        self._add_shares(found, number, {row: share for row, share in pairs if share})
-        return True
+            return
+        if min(shares, default=0) >= 0:
+            pairs = zip(span.rows, shares, strict=True)
+            self._add_shares(found, number, {row: share for row, share in pairs if share})
 
     def _decide(self, found: dict[int, Estimate], number: int, clock: Clock) -> None:
         """The same by Gordan's alternative, of which exact arithmetic has the last word."""
@@ -282,35 +284,34 @@ class _Search:
     def _infinite(self, place: int) -> str:
         return INFINITE if self.directions[0][place] > 0 else MINUS_INFINITE
 
-    def _turned(self, found: dict[int, Estimate], near: Array) -> bool:
+    def _turn(self, found: dict[int, Estimate], near: Array) -> None:
         """Adds the direction near one in floating point, if it exists."""
         for bits in (16, 53):
             direction = self.basis @ self.lift(short(near, bits))
             if not (self.exact.dot(direction)[self.rows] < 0).any():
-                return self._add(found, direction)
-        return False
+                self._add(found, direction)
+                return
 
-    def _add(self, found: dict[int, Estimate], direction: Array) -> bool:
+    def _add(self, found: dict[int, Estimate], direction: Array) -> None:
         """Adds a direction, and notes which coefficients it moves the other way."""
         turned = [
-            place for place in self.open
+            place
+            for place in self.open
             if place not in found and direction[place] * self.directions[0][place] < 0
-        ]  # fmt: skip
+        ]
         if turned:
             found |= dict.fromkeys(turned, Estimate(EITHER, other=len(self.directions)))
             self.directions.append(direction // math.gcd(*direction))
-        return bool(turned)
 
 
 def _newton(rows: Array, point: Array, pull: Array) -> Array | None:
     """Newton's step from a point of the cone, or None where floating point is not enough."""
-    with np.errstate(all="ignore"):
-        relative = rows / (rows @ point)[:, None]
-        gradient = point - relative.sum(axis=0) - pull
-        try:
-            step = np.linalg.solve(relative.T @ relative + np.identity(len(point)), -gradient)
-        except np.linalg.LinAlgError:
-            return None
+    relative = rows / (rows @ point)[:, None]
+    gradient = point - relative.sum(axis=0) - pull
+    try:
+        step = np.linalg.solve(relative.T @ relative + np.identity(len(point)), -gradient)
+    except np.linalg.LinAlgError:
+        return None
     return step if np.isfinite(step).all() else None
 
 
@@ -323,15 +324,16 @@ def _along(rows: Array, start: Array, target: Array) -> Array:
     0, that is the middle of the cone.
     """
     point, weight = start, 1.0
-    for _ in range(NEWTON_STEPS):
-        step = _newton(rows, point, weight * target)
-        if step is None or target @ point > 0 or weight > LAST_WEIGHT:
-            break
-        change, values = rows @ step, rows @ point
-        room = np.min(values[change < 0] / -change[change < 0], initial=2.0)
-        point = point + min(1.0, 0.9 * room) * step
-        if room > 1:
-            weight *= 8
+    with np.errstate(all="ignore"):
+        for _ in range(NEWTON_STEPS):
+            step = _newton(rows, point, weight * target)
+            if step is None or target @ point > 0 or weight > LAST_WEIGHT:
+                break
+            change, values = rows @ step, rows @ point
+            room = np.min(values[change < 0] / -change[change < 0], initial=2.0)
+            point = point + min(1.0, 0.9 * room) * step
+            if room > 1:
+                weight *= 8
     return point
 
 

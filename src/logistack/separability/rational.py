@@ -145,6 +145,9 @@ class Keyed(Mapping[Key, Fraction]):
     def __len__(self) -> int:
         return len(self.places)
 
+    def __hash__(self) -> int:
+        return hash(frozenset(self.items()))
+
 
 def columns_of(name: str, array: Any) -> Columns:
     """The exact values of a matrix of numbers; `Columns` as they are.
