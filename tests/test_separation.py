@@ -127,6 +127,18 @@ class TestTwoClasses:
         )
         assert found.verify()
 
+    def test_says_what_every_estimate_does(self):
+        inputs, labels = [[0, 0], [1, 0], [1, 0], [2, 0], [1, 1]], [0, 0, 1, 1, 1]
+        found = separation(inputs, labels)
+        first, *lines = found.describe(labels).split("\n")
+        assert first == f"Q{str(found)[1:]}."
+        assert [line.split() for line in lines] == [
+            ["x0", "+∞"], ["x1", "+∞"], ["intercept", "-∞"]
+        ]  # fmt: skip
+        assert found.table(["age", "dose"]).split()[::2] == ["age", "dose", "intercept"]
+        with pytest.raises(ValueError, match="features: expected 2 names, got 1"):
+            found.table(["age"])
+
     def test_collinear_features_are_named(self):
         rng = np.random.default_rng(0)
         inputs = rng.integers(-3, 4, (40, 3))
@@ -221,6 +233,10 @@ class TestManyClasses:
         }  # fmt: skip
         assert found.rest["b"] == separation(inputs, labels, positive="b")
         assert found.multinomial.kind == "complete"
+        assert str(found).startswith(
+            "3 classes: pairs 3 complete; classes against the rest 2 complete, 1 overlap; multinom"
+        )
+        assert "'b': x0" in found.multinomial.describe(labels)
         assert found.verify()
         assert hash(found) == hash(separation(inputs, labels))
         with pytest.raises(ValueError, match=r"labels: expected shape"):

@@ -12,6 +12,7 @@ from fractions import Fraction
 from typing import ClassVar, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from logistack.separability import rational, words
 from logistack.separability.alternative import Differences
@@ -103,6 +104,27 @@ class Recession(Certificate):
     def estimates(self) -> tuple[str, ...]:
         """What every coefficient's does."""
         return tuple(coefficient.estimate for coefficient in self.coefficients)
+
+    def table(self, features: Sequence[str] | None = None) -> str:
+        """What every coefficient's estimate does, one a line.
+
+        Args:
+            features: their names; x0, x1, ... if None.
+        """
+        count = len(self.coefficients) // len(self._heads()) - 1
+        names = [f"x{number}" for number in range(count)] if features is None else list(features)
+        if len(names) != count:
+            raise ValueError(f"features: expected {count:,} names, got {len(names):,}")
+        own = [*names, "intercept"]
+        rows = [f"{head}{name}" for head in self._heads() for name in own]
+        return words.coefficients(rows, self.estimates)
+
+    def _heads(self) -> list[str]:
+        """What stands before the names of a model's coefficients, for each that there is."""
+        return [""]
+
+    def _statement(self, labels: ArrayLike) -> str:
+        return f"{words.sentence(str(self))}\n{self.table()}"
 
     def _evidence(self) -> str:
         return words.recession(len(self.separated), self.rows, self.noun, self.estimates)
@@ -284,6 +306,12 @@ class MultinomialSeparation(AllClasses, Recession):
     """
 
     noun: ClassVar[str] = "difference"
+
+    def _heads(self) -> list[str]:
+        return [f"{words.named(label)}: " for label in self.classes[1:]]
+
+    def _statement(self, labels: ArrayLike) -> str:
+        return Recession._statement(self, labels)
 
     classes: tuple[Label, ...]
 

@@ -92,15 +92,14 @@ def exchange(samples: int) -> str:
 def separations(pairs: Sequence[str], rest: Sequence[str], whole: str) -> str:
     """How many pairs, and classes against the rest, are of each kind; and the multinomial model."""
     return (
-        f"{len(rest)} classes: pairs have {_kinds(pairs)}, and classes against the rest "
-        f"{_kinds(rest)}; multinomial: {whole}"
+        f"{len(rest)} classes: pairs {_kinds(pairs)}; classes against the rest {_kinds(rest)}; "
+        f"multinomial: {whole}"
     )
 
 
 def _kinds(kinds: Sequence[str]) -> str:
     order = (COMPLETE, QUASI, OVERLAP)
-    counts = [(kinds.count(kind), kind) for kind in order if kind in kinds]
-    return ", ".join(f"{kind} {count} times" for count, kind in counts)
+    return ", ".join(f"{kinds.count(kind):,} {kind}" for kind in order if kind in kinds)
 
 
 def recession(separated: int, rows: int, noun: str, estimates: Sequence[str]) -> str:
@@ -121,6 +120,11 @@ def recession(separated: int, rows: int, noun: str, estimates: Sequence[str]) ->
     ]
     words = ", ".join(f"{count:,} {word}" for count, word in counts if count)
     return f"{samples}; of {counted(len(estimates), 'estimate')}, {words}"
+
+
+def sentence(text: str) -> str:
+    """A line as a sentence."""
+    return f"{text[:1].upper()}{text[1:]}."
 
 
 def coefficients(names: Sequence[str], estimates: Sequence[str]) -> str:
