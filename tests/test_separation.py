@@ -244,6 +244,64 @@ class TestManyClasses:
         assert not found.verify([[0], [1], [2], [2], [3], [2]], labels)
 
 
+# Neovascularization, pulsatility index, endometrium height, and whether the histology grade is high.
+ENDOMETRIAL = """
+0,13,1.64,0 0,16,2.26,0 0,8,3.14,0 0,34,2.68,0 0,20,1.28,0 0,5,2.31,0 0,17,1.8,0 0,10,1.68,0
+0,26,1.56,0 0,17,2.31,0 0,8,2.01,0 0,7,1.89,0 0,20,3.15,0 0,10,1.23,0 0,18,1.27,0 0,16,1.76,0
+0,18,2.0,0 0,8,2.64,1 0,29,0.88,1 0,12,1.27,1 0,20,1.37,1 1,38,0.97,1 1,22,1.14,1 1,7,0.88,1
+1,25,0.91,1 1,15,0.58,1 0,7,0.97,1 0,28,1.5,0 0,11,1.33,0 0,19,2.37,0 0,10,1.82,0 0,10,3.13,0
+0,18,1.31,0 0,14,1.92,0 0,21,1.64,0 0,11,2.01,0 0,17,1.88,0 0,25,1.93,0 0,16,2.11,0 0,19,1.29,0
+0,15,1.72,0 0,33,0.75,0 0,24,1.92,0 0,48,1.84,1 0,12,1.11,1 0,19,1.61,1 0,2,1.18,1 1,22,1.44,1
+1,40,1.18,1 1,5,0.93,1 1,0,1.17,1 0,21,1.19,1 0,15,1.06,1 0,29,2.02,0 0,15,2.29,0 0,12,2.33,0
+0,3,2.9,0 0,20,1.7,0 0,23,1.41,0 0,12,2.25,0 0,22,1.54,0 0,42,1.97,0 0,15,1.75,0 0,13,2.16,0
+0,14,2.57,0 0,19,1.37,0 0,12,3.61,0 0,13,2.04,0 0,10,2.17,0 0,12,1.69,1 1,49,0.27,1 0,6,1.84,1
+0,5,1.3,1 0,17,0.96,1 1,11,1.01,1 1,21,0.98,1 0,5,0.35,1 1,19,1.02,1 0,33,0.85,1
+"""
+
+
+class TestBooks:
+    """The published answers of R's detectseparation for its data sets."""
+
+    def test_endometrial_cancer_is_separated_by_neovascularization(self):
+        """Heinze & Schemper, "A solution to the problem of separation in logistic regression", 2002."""
+        table = [[Fraction(cell) for cell in row.split(",")] for row in ENDOMETRIAL.split()]
+        inputs, labels = [row[:3] for row in table], [int(row[3]) for row in table]
+        found = separation(inputs, labels)
+        assert found.kind == "quasi-complete"
+        assert found.estimates == ("+∞", "finite", "finite", "finite")
+        # Those with neovascularization all have a high grade.
+        assert found.separated == tuple(np.flatnonzero([row[0] for row in inputs]))
+        assert found.verify()
+
+    def test_the_psychiatric_interview_is_separated_but_for_one_score(self):
+        """Silvapulle, "On the existence of maximum likelihood estimators", 1981."""
+        cases, others = [2, 4, 5, 5, 5, 7, 7, 10], [0] * 18 + [1] * 8 + [2]
+        found = separation([[score] for score in cases + others], [1] * 8 + [0] * 27)
+        assert (found.kind, found.estimates) == ("quasi-complete", ("+∞", "-∞"))
+        assert set(range(35)) - set(found.separated) == {0, 34}
+        assert found.verify()
+
+    def test_the_lizards_overlap(self):
+        """Schoener, "Nonsynchronous spatial overlap of lizards in patchy habitats", 1970.
+
+        Wherever grahami was seen opalinus was, too, but for four perches in the sun.
+        """
+        # Height, diameter, light, and two indicators of the time of day.
+        times = ((0, 0), (1, 0), (0, 1))
+        perches = [
+            (high, wide, shady, *time)
+            for shady, wide, high, time in itertools.product((0, 1), (0, 1), (0, 1), times)
+            if (shady, wide, high, time) != (0, 1, 1, (1, 0))
+        ]
+        without = [perch for perch in perches if perch[:3] == (1, 0, 0) or perch == (1, 1, 0, 0, 0)]
+        opalinus = [perch for perch in perches if perch not in without]
+        labels = [1] * len(perches) + [0] * len(opalinus)
+        found = separation([*perches, *opalinus], labels)
+        assert (found.kind, found.rank) == ("overlap", 6)
+        assert set(found.estimates) == {"finite"}
+        assert found.verify()
+
+
 class TestTampering:
     INPUTS = np.array([[0, 0], [1, 0], [1, 0], [2, 0], [1, 1], [2, 3], [0, 0], [1, 3]])
     LABELS = (0, 0, 1, 1, 1, 1, 0, 0)
