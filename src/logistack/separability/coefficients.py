@@ -36,7 +36,6 @@ from logistack.separability.partition import (
     Span,
     WrongGuessError,
     in_floats,
-    linear_program,
     short,
 )
 
@@ -151,7 +150,7 @@ class _Search:
     middle: Array
     """y of a direction in the middle of all, for these."""
     working: Array
-    """The rows of a linear program, to which those are added that object."""
+    """The rows of nonnegative least squares, to which those are added that object."""
 
     @classmethod
     def of(
@@ -223,33 +222,40 @@ class _Search:
         return found
 
     def _solve(self, found: dict[int, Estimate], number: int, clock: Clock) -> None:
-        """Adds what a linear program in floating point leads to, if that is exact.
+        """Adds what nonnegative least squares lead to, if that is exact.
 
-        It is max c · y over aN y ≥ 0, |y| ≤ 1, on rows to which those are added that object. Its
-        multipliers are κ if it ends at 0.
+        They are min |Σ κₛ aₛN + c| over κ ≥ 0, for the target c, on rows to which those are added
+        that object. If what remains is 0, κ are the shares; if not, its negative is a direction on
+        the target's side, against which no row is (Lawson & Hanson, "Solving Least Squares
+        Problems", 1974, ch. 23).
         """
+        from scipy import optimize
+
         count, target = len(self.rows), self.floats[len(self.rows) + number]
         while True:
+            clock.left()
             working = self.floats[self.working]
-            solved = linear_program(target, working, clock.left())
-            if solved is None:
+            try:
+                shares, distance = optimize.nnls(working.T, -target)
+            except (RuntimeError, ValueError):
                 return
-            near, multipliers = solved
-            if target @ near < ROUNDING:
-                self._bound(found, number, multipliers)
+            if distance < ROUNDING:
+                self._bound(found, number, shares)
                 return
+            near = working.T @ shares + target
             values = self.floats[:count] @ near
-            objecting = np.setdiff1d(np.flatnonzero(values < -ROUNDING), self.working)
+            objecting = np.setdiff1d(np.flatnonzero(values < -ROUNDING * distance), self.working)
             if not objecting.size:
-                back = max(-(target @ self.middle), 0.5 * (target @ near))
-                self._turn(found, near + 0.5 * (target @ near) / back * self.middle)
+                ahead = target @ near
+                back = max(-(target @ self.middle), 0.5 * ahead)
+                self._turn(found, near + 0.5 * ahead / back * self.middle)
                 return
             worst = objecting[np.argsort(values[objecting], kind="stable")]
             self.working = np.concatenate([self.working, worst[: len(self.working)]])
 
-    def _bound(self, found: dict[int, Estimate], number: int, multipliers: Array) -> None:
+    def _bound(self, found: dict[int, Estimate], number: int, near: Array) -> None:
         """Adds the exact shares of the rows that bear weight, if they have them."""
-        bearing = self.working[multipliers > ROUNDING * multipliers.max(initial=0)]
+        bearing = self.working[near > ROUNDING * near.max(initial=0)]
         span = Span.of(Matrix(self.reduced), bearing)
         try:
             shares = span.balance(self.reduced[len(self.rows) + number])
