@@ -128,7 +128,7 @@ class Differences:
         """The sum of some of the rows, each as often as its amount."""
         amounts = _amounts(rows, amounts)
         sample, place = np.divmod(rows, self.classes - 1)
-        given = np.zeros((self.classes, len(self.samples)), object)
+        given = np.zeros((self.classes, len(self.samples)), amounts.dtype)
         np.add.at(given, (self.own[sample], sample), amounts)
         np.subtract.at(given, (place + (place >= self.own[sample]), sample), amounts)
         return np.concatenate([rational.dot(self.samples.T, own) for own in given[1:]])
@@ -136,7 +136,7 @@ class Differences:
 
 def _amounts(rows: np.ndarray, amounts: np.ndarray | None) -> np.ndarray:
     """Those that are given, or one of each."""
-    return np.ones(len(rows), object) if amounts is None else amounts
+    return np.ones(len(rows), np.int64) if amounts is None else amounts
 
 
 class Answer(NamedTuple):

@@ -258,18 +258,23 @@ def dot(matrix: np.ndarray, vector: np.ndarray) -> np.ndarray:
     An int64 matrix is multiplied by the digits of the vector, in a base of so few bytes that the
     sums stay below 2⁶³, the lowest digits first. With the carries passed on, the sums are the
     digits of the products. Columns whose numbers have no more digits are left out, so that the
-    work is in proportion to the digits there are. Any other matrix is multiplied by Python's
-    integers.
+    work is in proportion to the digits there are. A matrix of longer numbers is taken in two parts
+    of their bits. Any other is multiplied by Python's integers.
     """
     if matrix.dtype == object:
         return _dot_of_objects(matrix, vector)
     if matrix.dtype != np.int64:
         return matrix @ vector
+    held = np.flatnonzero(vector)
+    if 2 * len(held) < len(vector):
+        return dot(matrix[:, held], vector[held])
     largest = max(int(matrix.max(initial=0)), -int(matrix.min(initial=0)))
     longest = max(int(vector.max(initial=0)), -int(vector.min(initial=0)))
     if max(largest, 1) * longest * matrix.shape[1] < 1 << 62:
         return (matrix @ vector.astype(np.int64)).astype(object)
     size = (62 - largest.bit_length() - matrix.shape[1].bit_length()) // 8
+    if size < 1 and largest.bit_length() > 31:
+        return dot(matrix & 2**31 - 1, vector) + (dot(matrix >> 31, vector) << 31)
     if size < 1:
         return _dot_of_objects(matrix.astype(object), vector)
     digits = [_digits(int(value), size) for value in vector]

@@ -266,6 +266,8 @@ class _Check:
 
     def signs(self, direction: Numbers) -> np.ndarray:
         """The signs of all rows along a direction."""
+        if not direction.numerators:
+            return np.zeros(len(self.exact), np.int8)
         vector = np.array(self.held(direction), object) * np.array(self.units, object)
         parts = self.exact.parts(direction.bits() + self.inputs.bits())
         return np.concatenate([np.sign(part.dot(vector)).astype(np.int8) for part in parts])
