@@ -265,7 +265,7 @@ class Separation(TwoSides, Recession):
         return Line(tuple(weight), bias)
 
     def _label_objection(self, data: Data) -> str | None:
-        alone = data.classes == (self.positive,) and self.negative is None and self.others == ()
+        alone = data.classes == (self.positive,) and self.negative is None and not self.others
         return None if alone else super()._label_objection(data)
 
     def _exact(self, data: Data) -> tuple[Differences, np.ndarray]:
