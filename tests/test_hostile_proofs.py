@@ -20,6 +20,7 @@ from logistack.separability import (
     certify,
     classes,
     rational,
+    separation,
 )
 from logistack.separability.data import data_of
 
@@ -130,6 +131,21 @@ def test_no_part_is_in_a_text_twice():
         twice = content | {name: [forged, *content[name]]}
         with pytest.raises(ValueError, match="parts that are twice there"):
             certificate_from_json(json.dumps(twice))
+
+
+def test_one_class_has_no_multinomial_model():
+    nothing = {"rows": [], "null": []}
+    content = content_of(separation([[0], [1]], [0, 0])) | {
+        "kind": "MultinomialSeparation",
+        "classes": [0],
+        "rows": 0,
+        "separated": [],
+        "directions": [claimed(0)],
+        "all_rows": nothing,
+        "other_rows": nothing,
+        "coefficients": [],
+    }
+    assert not certificate_from_json(json.dumps(content)).verify([[0], [1]], [0, 0])
 
 
 def test_a_text_of_before_says_of_which_labels_it_is_by_its_sides():

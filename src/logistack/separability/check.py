@@ -31,8 +31,10 @@ def mix(weights, rows):  # Σ weight · row
 
 
 def vector(held):  # written as integers over one denominator, without those that are 0
-    values = (int(held["numerators"].get(str(place), "0"), 0) for place in range(held["length"]))
-    return [Fraction(value, int(held["denominator"], 0)) for value in values]
+    values, denominator = [Fraction(0)] * held["length"], int(held["denominator"], 0)
+    for place, value in held["numerators"].items():
+        values[int(place)] = Fraction(int(value, 0), denominator)
+    return values
 
 
 def keyed(rows, numbers):
@@ -119,7 +121,8 @@ def conditions(claim, inputs, labels):
         if kind == "NothingToSeparate":
             yield max(squares) == 0 and margin == 1
         else:  # the margin is a distance
-            yield kind.endswith("Separator") and abs(max(squares) - 1) < Fraction(1, 2**40)
+            yield kind in ("Separator", "MultinomialSeparator")
+            yield abs(max(squares) - 1) < Fraction(1, 2**40)
 
 
 def recession(claim, rows):
@@ -135,8 +138,8 @@ def recession(claim, rows):
     for name, part in ("all_rows", rows), ("other_rows", rest):
         null = [vector(d) for d in claim[name]["null"]]
         yield independent([part[i] for i in claim[name]["rows"]]) and independent(null)
-        yield all(dot(row, d) == 0 for row in part.values() for d in null)
         yield all(len(d) == len(first) for d in null)
+        yield not any(dot(row, d) for row in part.values() for d in null)
         spaces.append((null, len(null) + len(claim[name]["rows"]) == len(first)))
     yield len(claim["coefficients"]) == len(first)
     for k, coefficient in enumerate(claim["coefficients"]):

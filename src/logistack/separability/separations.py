@@ -287,6 +287,10 @@ class MultinomialSeparation(AllClasses, Recession):
 
     classes: tuple[Label, ...]
 
+    def _holds(self, data: Data) -> bool:
+        # One class alone has no rows, and its directions no entries.
+        return len(self.classes) > 1 and super()._holds(data)
+
     def _exact(self, data: Data) -> tuple[Differences, np.ndarray]:
         # The classes are those of the data, in an order of their own.
         order = {label: number for number, label in enumerate(self.classes)}
