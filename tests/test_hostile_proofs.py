@@ -20,6 +20,7 @@ from logistack.separability import (
     certify,
     classes,
     rational,
+    separation,
 )
 from logistack.separability.data import data_of
 
@@ -122,6 +123,31 @@ def test_certificates_of_many_classes_hold_for_exactly_those():
     assert not mixed.verify(inputs[:3], labels[:3])
 
 
+def test_no_part_is_in_a_text_twice():
+    """The first would be lost, and with it that it is no proof."""
+    content = json.loads(certify(ROW, [0, 1, 2]).to_json())
+    for name in ("pairs", "rest"):
+        forged = content[name][0] | {"margin": content["multinomial"]["margin"]}
+        twice = content | {name: [forged, *content[name]]}
+        with pytest.raises(ValueError, match="parts that are twice there"):
+            certificate_from_json(json.dumps(twice))
+
+
+def test_one_class_has_no_multinomial_model():
+    nothing = {"rows": [], "null": []}
+    content = content_of(separation([[0], [1]], [0, 0])) | {
+        "kind": "MultinomialSeparation",
+        "classes": [0],
+        "rows": 0,
+        "separated": [],
+        "directions": [claimed(0)],
+        "all_rows": nothing,
+        "other_rows": nothing,
+        "coefficients": [],
+    }
+    assert not certificate_from_json(json.dumps(content)).verify([[0], [1]], [0, 0])
+
+
 def test_a_text_of_before_says_of_which_labels_it_is_by_its_sides():
     """It names the positive label alone; the rest have to be there, whatever they are."""
     content = json.loads(certify(XOR, [0, 1, 1, 0]).to_json())
@@ -163,8 +189,8 @@ def test_memory_is_in_proportion_to_the_bytes_of_proof_and_data(name, labels):
     content = burdened(content_of(found))
     if isinstance(found, ClassCertificates):
         content = content_of(found)
-        parts = [burdened(part) for part in content["rest"]]
-        content |= {"pairs": parts * 7, "rest": parts}
+        for name in ("pairs", "rest"):
+            content[name] = [burdened(part) for part in content[name]]
     text = json.dumps(content)
     tracemalloc.start()
     try:

@@ -1,6 +1,7 @@
 """The README is true: its code runs as written, and its tables are what the scripts print."""
 
 import json
+import os
 import pathlib
 import re
 import subprocess
@@ -140,6 +141,15 @@ def test_the_shell_prints_what_is_shown(tmp_path, monkeypatch, capsys):
         command, _, wanted = part.partition("\n")
         assert cli.main(command.split()) == 0
         assert capsys.readouterr().out == wanted
+
+    (doubt,) = (block for block in blocks("") if "check.py" in block)
+    path = os.pathsep.join([str(pathlib.Path(sys.executable).parent), os.environ["PATH"]])
+    for part in re.split(r"^\$ ", doubt, flags=re.MULTILINE)[1:]:
+        command, _, wanted = part.partition("\n")
+        done = subprocess.run(
+            command, shell=True, check=True, env=os.environ | {"PATH": path}, capture_output=True
+        )
+        assert done.stdout.decode() == wanted
 
 
 def test_every_command_and_file_named_is_there():

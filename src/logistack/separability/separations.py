@@ -289,7 +289,7 @@ class Separation(TwoSides, Recession):
         return Line(tuple(weight), bias)
 
     def _label_objection(self, data: Data) -> str | None:
-        alone = data.classes == (self.positive,) and self.negative is None and self.others == ()
+        alone = data.classes == (self.positive,) and self.negative is None and not self.others
         return None if alone else super()._label_objection(data)
 
     def _exact(self, data: Data) -> tuple[Differences, np.ndarray]:
@@ -316,6 +316,10 @@ class MultinomialSeparation(AllClasses, Recession):
         return Recession._statement(self, labels)
 
     classes: tuple[Label, ...]
+
+    def _holds(self, data: Data) -> bool:
+        # One class alone has no rows, and its directions no entries.
+        return len(self.classes) > 1 and super()._holds(data)
 
     def _exact(self, data: Data) -> tuple[Differences, np.ndarray]:
         # The classes are those of the data, in an order of their own.

@@ -249,10 +249,14 @@ def _read_parts(content: Content, two: Any, many: Any) -> Content:
     pairs, rest = (
         [_of_kind(name, _read(part), two) for part in content[name]] for name in ("pairs", "rest")
     )
+    by_pair = {(part.negative, part.positive): part for part in pairs}
+    by_class = {part.positive: part for part in rest}
+    if (len(by_pair), len(by_class)) != (len(pairs), len(rest)):
+        raise ValueError("parts that are twice there")
     return {
         "classes": _read_labels("classes", content["classes"]),
-        "pairs": {(part.negative, part.positive): part for part in pairs},
-        "rest": {part.positive: part for part in rest},
+        "pairs": by_pair,
+        "rest": by_class,
         "multinomial": _of_kind("multinomial", _read(content["multinomial"]), many),
     }
 
