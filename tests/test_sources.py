@@ -79,7 +79,7 @@ def test_quoted_decimal_commas_may_stand_between_commas(tmp_path):
         (zipped("a.csv", "b.csv"), "expected one file in the archive, got 2"),
         (zipped("xl/workbook.xml", "b"), "got an Excel workbook: save its sheet as CSV"),
         (bytes.fromhex("d0cf11e0a1b11ae1") + b"x" * 600, "got an Excel workbook"),
-        (b"BZh91AY", "got what bzip2 compressed: decompress it"),
+        (b"BZh91AY&SY", "got what bzip2 compressed: decompress it"),
         (gzip.compress(CSV.encode())[:-9], "got one that cannot be decompressed"),
         (zipped("a.csv")[:-30], "got one that cannot be decompressed"),
     ],
@@ -97,6 +97,11 @@ def test_compressed_files_are_read_within_bounds(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="expected at most 1,000 bytes when decompressed"):
         read(tmp_path, bomb)
     assert len(read(tmp_path, gzip.compress(b"1,2\n" * 250), header=False).columns[0]) == 250
+
+
+def test_a_column_may_have_the_name_of_a_format(tmp_path):
+    assert read(tmp_path, "PAR1,ARROW1\n1,2\n").names == ("PAR1", "ARROW1")
+    assert read(tmp_path, "ARROW1,BZh\n1,2\n").names == ("ARROW1", "BZh")
 
 
 def test_encodings(tmp_path):
@@ -157,7 +162,7 @@ def test_parquet_and_feather_are_exact(tmp_path, frame, kind):
         read(tmp_path, content.getvalue()[:-20])
 
 
-@pytest.mark.parametrize(("start", "kind"), [(b"PAR1", "Parquet"), (b"ARROW1", "Feather")])
+@pytest.mark.parametrize(("start", "kind"), [(b"PAR1\0", "Parquet"), (b"ARROW1\0\0", "Feather")])
 def test_without_pyarrow_it_says_what_the_file_is(tmp_path, monkeypatch, start, kind):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     words = rf"data.bin is a {kind} file, and pyarrow is not .* pip install 'logistack\[parquet\]'"

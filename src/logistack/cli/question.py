@@ -34,7 +34,8 @@ class Reading(NamedTuple):
             type(value) is kinds.get(name) for name, value in content.items()
         )
         if not good or content.get("decimal") not in (None, ".", ","):
-            raise ValueError(f'expected as "reading" how the data were read, got {content!r}')
+            words = tables.short(str(content))
+            raise ValueError(f'expected as "reading" how the data were read, got {words}')
         return cls(**content)
 
     def changed(self) -> dict[str, Any]:
@@ -144,7 +145,7 @@ def options(conf: Any) -> Callable[..., Question]:
             flag,
             arg(
                 help="It has the names of the columns. This is so by default, but has to be said "
-                "if the name of a feature is a number, or could all be values.",
+                "if the name of a feature is a number, or if all of them could be values.",
                 help_behavior_hint="",
             ),
         ] = False,
@@ -226,7 +227,9 @@ def numbers(table: Table, features: Sequence[int]) -> Columns:
         first, *_ = error.columns
         if _are_numbers(table._replace(decimal="," if table.decimal == "." else "."), first):
             advice = "try --decimal ," if table.decimal == "." else "leave --decimal , out"
-        elif isinstance(table.names[0], int) and not tables.is_number(table.columns[first][0]):
+        elif isinstance(table.names[0], int) and not tables.is_number(
+            table.columns[first][0], table.decimal
+        ):
             advice = "if row 1 is a header, leave --no-header out"
         else:
             names = shlex.join(str(table.names[column]) for column in error.columns[:12])

@@ -25,11 +25,11 @@ SEPARATORS = {"\t": "tabs", ";": "semicolons", ",": "commas", "|": "bars", BLANK
 """The first is taken where several would do."""
 ROWS = 100
 """So many are looked at to find the separator."""
-GZIP, ZIP, PARQUET, ARROW = b"\x1f\x8b", b"PK\x03\x04", b"PAR1", b"ARROW1"
+GZIP, ZIP, PARQUET, ARROW = b"\x1f\x8b", b"PK\x03\x04", b"PAR1", b"ARROW1\0\0"
 EXCEL = "an Excel workbook: save its sheet as CSV"
 REFUSED = {
     b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1": EXCEL,
-    b"BZh": "what bzip2 compressed: decompress it",
+    b"BZh91AY&SY": "what bzip2 compressed: decompress it",
     b"\xfd7zXZ": "what xz compressed: decompress it",
     b"\x28\xb5\x2f\xfd": "what zstd compressed: decompress it",
     b"7z\xbc\xaf\x27\x1c": "a 7z archive: unpack it",
@@ -65,7 +65,8 @@ def read(
         source, content = str(path), path.read_bytes()
     content = _unpacked(source, content)
     names: tuple[Name, ...]
-    stored = content.startswith((PARQUET, ARROW))
+    # A column of text may be called PAR1, but no text has zeros.
+    stored = content.startswith((PARQUET, ARROW)) and b"\0" in content
     if stored:
         if not header:
             raise ValueError(f"{source}: expected text without a header, got a file with names")
@@ -134,6 +135,7 @@ def _read_arrow(source: str, content: bytes) -> tuple[tuple[Name, ...], tuple[np
             table = import_extra("pyarrow.parquet", "parquet").ParquetFile(buffer).read()
         else:
             table = import_extra("pyarrow.ipc", "parquet").open_file(buffer).read_all()
+        table.validate(full=True)
         columns = tuple(_cells(column, pyarrow.types) for column in table.columns)
     except Exception as error:  # a damaged file raises whatever the damage leads to
         raise ValueError(
