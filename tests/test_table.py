@@ -1,7 +1,8 @@
-"""Tables are read as they are written, or not at all."""
+"""Numbers and labels are what is written in a table, or an error."""
 
+import math
+from decimal import Decimal
 from fractions import Fraction
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,98 +17,127 @@ def column(*cells):
     return Table("data", ("x",), (np.array(cells, object),))
 
 
-def read(tmp, text, **options):
-    path = Path(tmp, "data.csv")
-    path.write_text(text)
-    return table.read(path, **options)
+def exact(*cells, decimal="."):
+    """The numbers of a column, as fractions."""
+    found = table.numbers(column(*cells)._replace(decimal=decimal), [0])
+    return [value * found.units[0] for value in found.integers[:, 0].tolist()]
 
 
-def test_columns_have_names_or_positions(tmp_path):
-    found = read(tmp_path, 'a, "b" \n1,x\n 2 ,y\n')
-    assert found.names == ("a", "b")
-    assert [cells.tolist() for cells in found.columns] == [["1", "2"], ["x", "y"]]
-    found = read(tmp_path, "1;x\n2;y\n", header=False)
-    assert found.names == (0, 1)
-    assert table.find(found, "-1") == 1
-    assert table.find(found, "2") is None
+SPELLED = st.builds(
+    "{}{}{}".format,
+    st.sampled_from(["", "+", "-"]),
+    st.from_regex(r"[0-9]{1,30}\.?[0-9]{0,30}|\.[0-9]{1,9}", fullmatch=True).filter(str.isascii),
+    st.sampled_from(["", "e0", "e-3", "E+25", "e-0300", "e300"]),
+)
 
 
-@given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=4))
-@example([1e23, -1.7976931348623157e308, 5e-324, 2.0**53, 1e16, -0.0])
-def test_every_float_survives_its_text(values):
-    for texts in (map(repr, values), (f"{value:.17g}" for value in values)):
-        found = table.numbers(column(*texts), [0])
-        assert found[:, 0].tobytes() == np.array(values).tobytes()
+@given(st.lists(SPELLED, min_size=1, max_size=5))
+@example(["9007199254740993", "0.1", "1e23", "99999999999999999999999"])
+@example(["4611686018427387904", "1"])
+@example(["-0", "0e7", "1."])
+def test_a_number_is_what_is_written(texts):
+    expected = [Fraction(text) for text in texts]
+    assert exact(*texts) == expected
+    swapped = [text.translate(table.POINT_FOR_COMMA) for text in texts]
+    assert exact(*swapped, decimal=",") == expected
 
 
-@given(st.floats(min_value=2.0**53, max_value=1e40))
-def test_every_large_float_survives_all_of_its_digits(value):
-    for text in (str(int(value)), f"{value:.3f}", f"-{value:.45e}"):
-        assert abs(table.numbers(column(text), [0])[0, 0]) == value
+def test_integers_are_short_where_they_fit():
+    two = Table("data", ("x", "y"), tuple(np.array([a, b], object) for a, b in ("12", "34")))
+    assert table.numbers(two, [0, 1]).integers.dtype == np.int64
+    largest = table.numbers(column(str(2**62 - 1), "0.000"), [0])
+    assert (largest.integers.dtype, largest.units) == (np.int64, [1])
+    assert table.numbers(column(str(2**62)), [0]).integers.dtype == object
+    assert table.numbers(column("1.50", "2.00"), [0]).units == [Fraction(1, 2)]
 
 
-@given(st.decimals(allow_nan=False, allow_infinity=False, places=25, min_value=-9, max_value=9))
-def test_decimal_text_is_the_nearest_float(value):
-    found = Fraction(float(table.numbers(column(f"{value}"), [0])[0, 0]))
-    neighbors = [Fraction(float(np.nextafter(float(found), to))) for to in (-np.inf, np.inf)]
-    assert all(abs(found - Fraction(value)) <= abs(other - Fraction(value)) for other in neighbors)
+def test_five_thousand_digits_are_a_number():
+    for text in ("9" * 5000, "1e4999", "-1e-5000", "0." + "1" * 5000, "1" * 5000 + "e-5000"):
+        whole, _, exponent = text.partition("e")
+        mantissa = Fraction(int(Decimal(whole))) if "." not in whole else Fraction(Decimal(whole))
+        assert exact(text, "1") == [mantissa * Fraction(10) ** int(exponent or 0), 1]
 
 
 @pytest.mark.parametrize(
-    "text",
-    [
-        "9007199254740993",
-        "9007199254740993.0",
-        "-9007199254740993.",
-        "9007199254740993e0",
-        "9.007199254740993e15",
-        "90071992547409930e-1",
-        "9007199254740992.5",
-        "18446744073709551615.0",
-        "1.00000000000000000000001e23",
-        "99999999999999999999999",
-        "100000000000000000000000",
-    ],
+    "text", ["9" * 5001, "1e5000", "1e-5001", "0." + "1" * 5001, "-1e999999999", "1e" + "9" * 600]
 )
-def test_what_float64_would_round_is_refused(text):
-    with pytest.raises(table.NumbersError, match="integers that float64 holds exactly, got"):
+def test_more_digits_are_refused(text):
+    words = "data: column 'x': expected numbers of at most 5,000 digits, without an exponent, got"
+    with pytest.raises(table.NumbersError, match=words):
         table.numbers(column("1", text), [0])
+    with pytest.raises(ValueError, match=words):
+        table.labels(column("1", text), 0)
 
 
-@pytest.mark.parametrize("text", ["0.3_18", "1_0", "1e1_0", "0x10", "٣", "1e" + "9" * 5000, "1 0"])
+def test_numbers_of_a_file_that_has_numbers_are_these():
+    floats = np.array([0.1, -2.5, 1e300])
+    for cells in (floats, np.array([2**63, 0, 7], np.uint64), np.array([-(2**63), 1, 7])):
+        found = table.numbers(Table("data", ("x",), (cells,)), [0])
+        values = [value * found.units[0] for value in found.integers[:, 0].tolist()]
+        assert values == [Fraction(value) for value in cells.tolist()]
+        assert table.labels(Table("data", ("x",), (cells,)), 0).tolist() in (
+            cells.tolist(),
+            [str(cell) for cell in cells.tolist()],
+        )
+    holes = Table("data", ("x",), (np.array([0.5, np.nan, np.inf]),))
+    for missing in (True, False):
+        with pytest.raises(ValueError, match="expected a label in every row, got 'nan' in row 2"):
+            table.labels(holes, 0, missing=missing)
+    with pytest.raises(table.NumbersError, match="every row, got 'nan' in row 2, 'inf' in row 3"):
+        table.numbers(holes, [0])
+
+
+@pytest.mark.parametrize("text", ["0.3_18", "1_0", "1e1_0", "0x10", "٣", "1e" + "9" * 700, "1 0"])
 def test_what_only_python_takes_for_a_number_is_none(text):
     with pytest.raises(table.NumbersError, match="expected numbers, got"):
         table.numbers(column(text), [0])
     assert table.labels(column("1", text), 0).tolist() == ["1", text]
 
 
-@given(st.data())
-def test_equal_numbers_have_one_decimal(data):
+@given(SPELLED, SPELLED)
+def test_labels_that_are_equal_numbers_are_one(one, other):
     """Against fractions, for every way to write a number."""
-    digits = st.text("0123456789", max_size=4)
-    texts = st.builds(
-        "{}{}.{}{}".format,
-        st.sampled_from(["", "+", "-"]),
-        st.text("0123456789", min_size=1, max_size=4),
-        digits,
-        st.sampled_from(["", "e0", "e-3", "E+2", "e5"]),
-    )
-    one, other = data.draw(texts), data.draw(texts)
-    assert (table._decimal(one) == table._decimal(other)) == (Fraction(one) == Fraction(other))
-    assert table._decimal(one) == table._decimal(f"{one}e0" if "e" not in one.lower() else one)
+    values = [Fraction(text) for text in (one, other)]
+    equal = values[0] == values[1]
+    whole = all(value.denominator == 1 for value in values)
+    same = one if "e" in one.lower() else f"{one}e0"
+    if not whole and math.inf in map(abs, map(float, (one, other))):
+        with pytest.raises(ValueError, match="expected labels that float64 holds"):
+            table.labels(column(one, other, same), 0)
+        return
+    if not whole and not equal and float(one) == float(other):
+        with pytest.raises(ValueError, match="float64 tells apart"):
+            table.labels(column(one, other, same), 0)
+        return
+    found = table.labels(column(one, other, same), 0)
+    assert (found[0] == found[1]) == equal
+    assert found[0] == found[2]
+    if not whole:
+        assert found[:2].tolist() == list(map(float, values))
+    elif max(map(abs, values)) < 2**63:
+        assert found[:2].tolist() == values
+        assert found.dtype == np.int64
+    else:
+        assert set(found.tolist()) <= {one, other}
 
 
 @pytest.mark.parametrize(
     ("one", "other"),
     [("0.3", "0.30000000000000000001"), ("0", "1e-400"), ("1", "0.99999999999999999999")],
 )
-def test_numbers_that_one_float_would_merge_are_refused(one, other):
+def test_labels_that_one_float_would_merge_are_refused(one, other):
     with pytest.raises(ValueError, match="expected labels that float64 tells apart, got '"):
         table.labels(column(one, "5", other), 0)
-    with pytest.raises(table.NumbersError, match="expected numbers that float64 tells apart, got"):
-        table.numbers(column(one, "5", other), [0])
-    for read_column in (table.labels, lambda cells, place: table.numbers(cells, [place])[:, 0]):
-        assert len(set(read_column(column(one, f"{one}e0", f"+{one}"), 0).tolist())) == 1
+    assert len(set(exact(one, "5", other))) == 3
+
+
+def test_labels_may_be_spelled_as_missing_ones():
+    for text in ("NA", "None", "#REF!", "-nan"):
+        with pytest.raises(ValueError, match="expected a label in every row, got"):
+            table.labels(column("1", text), 0)
+        assert table.labels(column("1", text), 0, missing=False).tolist() == ["1", text]
+    with pytest.raises(ValueError, match="got an empty cell in row 2"):
+        table.labels(column("1", ""), 0, missing=False)
 
 
 def test_the_wrong_columns_are_known_by_their_places():
@@ -115,3 +145,12 @@ def test_the_wrong_columns_are_known_by_their_places():
     with pytest.raises(table.NumbersError, match=r"'b': expected numbers.*; 1 more") as raised:
         table.numbers(Table("data", ("a", "b", "c", "d"), tuple(cells)), [0, 1, 2, 3])
     assert raised.value.columns == [1, 3]
+
+
+def test_the_label_of_a_text_is_that_of_a_column():
+    for text in ("1.0", "9007199254740993", "0.10", "2e400", "-0"):
+        assert table.label_of(text) == {"2e400": 2 * 10**400}.get(
+            text, table.labels(column(text), 0)[0]
+        )
+    assert table.label_of("x") is table.label_of("1e999999999") is None
+    assert table.label_of("1,5", ",") == 1.5

@@ -56,7 +56,7 @@ def _parsed(arguments: Sequence[str]) -> Callable[[], int]:
             return tyro.extras.subcommand_cli_from_dict(
                 commands,
                 prog="logistack",
-                description="Is a line enough? Proves that the classes of a CSV file are linearly "
+                description="Is a line enough? Proves that the classes of a table are linearly "
                 "separable, or are not, and checks such proofs. Either way exactly. "
                 "`logistack --version` prints the version.",
                 args=arguments,

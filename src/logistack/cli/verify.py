@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from logistack import separability
-from logistack.cli.heading import heading
+from logistack.cli import question
+from logistack.cli.question import Reading
 from logistack.data import table as tables
 from logistack.data.table import Name
 from logistack.separability import Certificate
@@ -23,8 +24,9 @@ def command(conf: Any) -> Callable[..., Callable[[], int]]:
             Path,
             arg(
                 metavar="DATA.CSV",
-                help="The samples, in the order they had. Columns are found by name, in whatever "
-                "order they stand; without a header, by position.",
+                help="The samples, in the order they had, or - for the standard input. Columns "
+                "are found by name, in whatever order they stand; without a header, by position. "
+                "The file is read as it was for the proof, which says so.",
             ),
         ],
         /,
@@ -40,15 +42,16 @@ def command(conf: Any) -> Callable[..., Callable[[], int]]:
 
 
 def _verify(proof: Path, data: Path) -> int:
-    certificate, names = _read(proof)
-    table = tables.read(data, header=isinstance(names[0], str))
+    certificate, names, reading = _read(proof)
+    table = question.read(data, isinstance(names[0], str), reading)
     for name in names:
         if name not in table.names:
             known = tables.known_names(table)
             raise ValueError(f"{proof} is about the column {name!r}, {data} {known}")
     target, *features = (table.names.index(name) for name in names)
-    inputs, labels = tables.numbers(table, features), tables.labels(table, target)
-    print(heading(table, target, features, labels))
+    inputs: Any = tables.numbers(table, features)
+    labels = tables.labels(table, target, missing=reading.missing)
+    print(question.heading(table, target, features, labels, reading))
     objection = certificate.objection(inputs, labels)
     if objection is not None:
         print(f"{proof} DOES NOT HOLD for {data}: {objection}.")
@@ -58,8 +61,8 @@ def _verify(proof: Path, data: Path) -> int:
     return 0
 
 
-def _read(path: Path) -> tuple[Certificate, list[Name]]:
-    """The certificate in a file, and the names of its columns, that of the labels first."""
+def _read(path: Path) -> tuple[Certificate, list[Name], Reading]:
+    """The certificate in a file, the names of its columns, the labels' first, and the reading."""
     try:
         text = path.read_bytes().decode()
         content = json.loads(text)
@@ -83,4 +86,7 @@ def _read(path: Path) -> tuple[Certificate, list[Name]]:
             f'{path}: expected the names of different columns as "target" and "features", as '
             "logistack certify writes them"
         )
-    return certificate, names
+    try:
+        return certificate, names, Reading.of(content.get("reading", {}))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error

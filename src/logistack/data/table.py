@@ -1,29 +1,35 @@
-"""Tables: columns with names, of which numbers and labels are made without a guess.
+"""Tables: columns with names, of which exact numbers and labels are made without a guess."""
 
-A CSV file is read as text, so that nothing is rounded, dropped or guessed before it is looked at.
-"""
-
-import io
+import math
 import re
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from decimal import Decimal
+from fractions import Fraction
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
 from logistack._checks import import_extra
+from logistack.separability.rational import Columns
 
 Name: TypeAlias = str | int
 """Of a column: from the header, or its position in a table without one, from 0 on."""
-NUMBER = re.compile(r"([+-]?)([0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE]([+-]?[0-9]{1,4000}))?")
+Cell: TypeAlias = str | int | float
+NUMBER = re.compile(r"(?=[+-]?\.?[0-9])([+-]?[0-9]*+)(?:\.([0-9]*+))?(?:[eE]([+-]?[0-9]{1,600}))?")
+"""What stands before the point, what behind it, and the exponent."""
 INTEGER = re.compile(r"[+-]?[0-9]+")
 NOT_FINITE = re.compile(r"[+-]?(inf|infinity|nan)", re.IGNORECASE)
-MISSING = {"", "na", "n/a", "#n/a", "<na>", "nan", "nat", "null", "none", "?"}
+MISSING = {"", "na", "n/a", "<na>", "nan", "+nan", "-nan", "-nan(ind)", "nat", "null", "none", "?"}
+MISSING |= {"#n/a", "#n/a n/a", "#na", "#div/0!", "#name?", "#null!", "#num!", "#ref!", "#value!"}
+"""In any case; those with # are what spreadsheets write where a formula fails."""
+BOOLEANS = {"false": 0, "true": 1}
 """In any case."""
-BOOLEANS = {"false": 0.0, "true": 1.0}
-"""In any case."""
-WHOLE = 2**53
-"""Below, no two integers are one float64."""
+POINT_FOR_COMMA = str.maketrans(",.", ".,")
+DIGITS = 5_000
+"""Before the point or behind it no number has more: 1e999999999 would fill the memory."""
+TOO_LONG = f"numbers of at most {DIGITS:,} digits, without an exponent"
+CHARACTERS = 1_000
+"""No label has more: NumPy makes all texts of an array as long as the longest."""
 SHOWN = 3
 """Rows that an error names."""
 
@@ -35,7 +41,11 @@ class Table(NamedTuple):
     """What errors call it: the path of a file."""
     names: tuple[Name, ...]
     columns: tuple[np.ndarray, ...]
-    """Each (samples,); of str, blanks at the ends taken off, if the table comes from text."""
+    """Each (samples,), of str with no blanks at the ends; or of integers or floats, as given."""
+    decimal: str = "."
+    """The decimal mark of numbers in text."""
+    first_row: bool = True
+    """Whether the names come from a first row, which may be a sample instead."""
 
     def error(self, column: int, words: str) -> ValueError:
         """What is wrong with a column."""
@@ -51,94 +61,19 @@ class NumbersError(ValueError):
         """Their places in the table."""
 
 
-def read(path: Path, *, header: bool = True) -> Table:
-    """Reads a table of samples, one a row, from a CSV file.
-
-    Args:
-        path: a file in UTF-8, its columns separated by tabs, semicolons or commas: the first of
-            these that the first line contains.
-        header: whether the first row has the names of the columns; they go by position if not.
-
-    Raises:
-        ValueError: if it is not such a file, has no samples, or two columns have the same name.
-        ModuleNotFoundError: if pandas is not installed.
-        OSError: if the file cannot be read.
-    """
-    columns = _read_csv(path)
-    if not header:
-        return Table(str(path), tuple(range(len(columns))), columns)
-    names = tuple(column[0] for column in columns)
-    if len(columns[0]) == 1:
-        raise ValueError(f"{path}: expected samples, got one row alone, which is the header")
-    twice = next((name for name in names if name and names.count(name) > 1), None)
-    if twice is not None:
-        raise ValueError(
-            f"{path}: expected columns of different names, got {names.count(twice)} columns "
-            f"{twice!r} (the first row was taken for a header)"
-        )
-    return Table(str(path), names, tuple(column[1:] for column in columns))
-
-
-def _read_csv(path: Path) -> tuple[np.ndarray, ...]:
-    """The columns of a CSV file, as text."""
-    pandas = import_extra("pandas", "cli")
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        byte = error.object[error.start]
-        raise ValueError(
-            f"{path}: expected UTF-8 text, got the byte 0x{byte:02x} at position {error.start:,}"
-        ) from error
-    if "\0" in text:
-        raise ValueError(f"{path}: expected text, got the byte 0x00")
-    first = re.search(r"\S[^\r\n]*", text)
-    if first is None:
-        raise ValueError(f"{path}: the file is empty")
-    unquoted = re.sub(r'"[^"]*"', "", first[0])
-    separator = next((mark for mark in "\t;," if mark in unquoted), None)
-    if separator is None:
-        raise ValueError(
-            f"{path}: expected columns separated by tabs, semicolons or commas, got none of these "
-            f"in the first line, {_short(first[0])}"
-        )
-    try:
-        # Of a row that is too short, pandas makes one that ends in empty cells.
-        frame = pandas.read_csv(
-            io.StringIO(text),
-            sep=separator,
-            header=None,
-            dtype=object,
-            na_filter=False,
-            skipinitialspace=True,
-        )
-    except pandas.errors.ParserError as error:
-        words = str(error).split("C error: ")[-1].strip()
-        raise ValueError(f"{path}: expected rows as long as the first: {words}") from error
-    columns = []
-    for _, column in frame.items():
-        codes, texts = pandas.factorize(column.to_numpy())
-        columns.append(np.array([text.strip() for text in texts], object)[codes])
-    return tuple(columns)
-
-
-def numbers(table: Table, columns: Sequence[int]) -> np.ndarray:
-    """The numbers of some columns, as the nearest float64 of every cell.
-
-    A cell of at least 2⁵³ that float64 would round is an error, unless it is what a program
-    writes for that float, such as 1e+23; and so are two different numbers that are one float64.
+def numbers(table: Table, columns: Sequence[int]) -> Columns:
+    """The numbers of some columns, exactly as they are written.
 
     Returns:
-        (samples, columns), float64. Where every cell of a column is true or false, these are 1
-        and 0.
+        (samples, columns). Where every cell of a column is true or false, these are 1 and 0.
 
     Raises:
-        NumbersError: if a cell is not a finite number, or would be rounded or merged so.
+        NumbersError: if a cell is not a finite number, or one of more than 5,000 digits.
     """
-    values = np.empty((len(table.columns[0]), len(columns)))
-    wrong, words = [], ""
-    for place, column in enumerate(columns):
+    found, wrong, words = [], [], ""
+    for column in columns:
         try:
-            values[:, place] = _numbers(table, column)
+            found.append(_numbers(table, column))
         except ValueError as error:
             wrong.append(column)
             words = words or str(error)
@@ -146,97 +81,143 @@ def numbers(table: Table, columns: Sequence[int]) -> np.ndarray:
         words += f"; {len(wrong) - 1:,} more column{'s' * (len(wrong) > 2)} like this"
     if wrong:
         raise NumbersError(words, wrong)
-    return values
+    integers = np.stack([values for values, _ in found], axis=1)
+    return Columns(integers, [unit for _, unit in found])
 
 
-def _numbers(table: Table, column: int) -> np.ndarray:
-    texts, codes = _different(table.columns[column])
-    if all(text.lower() in BOOLEANS for text in texts):
-        return np.array([BOOLEANS[text.lower()] for text in texts])[codes]
-    values = {text: float(text) for text in texts if NUMBER.fullmatch(text)}
-    expected: dict[str, Callable[[str], bool]] = {
-        "a number in every row": lambda text: (
-            text.lower() not in MISSING and not NOT_FINITE.fullmatch(text)
-        ),
-        "numbers": lambda text: text in values,
-        "numbers that float64 holds": lambda text: bool(np.isfinite(values[text])),
-        "integers that float64 holds exactly": lambda text: _survives(text, values[text]),
-    }
-    for what, good in expected.items():
-        bad = [text for text in texts if not good(text)]
-        if bad:
-            raise table.error(column, f"expected {what}, got {_rows(table.columns[column], bad)}")
-    if len(set(values.values())) < len(values):
-        _require_apart(table, column, texts, "numbers")
-    return np.array([values[text] for text in texts])[codes]
+def _numbers(table: Table, column: int) -> tuple[np.ndarray, Fraction]:
+    """The integers of a column, and the unit that makes them its numbers."""
+    cells, codes = _different(table.columns[column])
+    if all(str(cell).lower() in BOOLEANS for cell in cells):
+        return np.array([BOOLEANS[str(cell).lower()] for cell in cells])[codes], Fraction(1)
+    ratios = [_ratio(cell, table.decimal) for cell in cells]
+    if None in ratios:
+        expected: dict[str, Callable[[Cell], bool]] = {
+            "a number in every row": lambda cell: (
+                not is_missing(cell) and not NOT_FINITE.fullmatch(str(cell))
+            ),
+            "numbers": lambda cell: is_number(cell, table.decimal),
+            TOO_LONG: lambda cell: _ratio(cell, table.decimal) is not None,
+        }
+        for what, good in expected.items():
+            _require(table, column, what, [cell for cell in cells if not good(cell)])
+    integers, denominator = _over_one_denominator(ratios)
+    wide = max(max(integers), -min(integers)) >= 1 << 62
+    return np.array(integers, object if wide else np.int64)[codes], Fraction(1, denominator)
 
 
-def _require_apart(table: Table, column: int, texts: Sequence[str], kind: str) -> None:
-    """Raises ValueError for two different numbers that are one float64."""
-    known: dict[float, str] = {}
-    for text in texts:
-        other = known.setdefault(float(text), text)
-        if _decimal(other) != _decimal(text):
-            cells = table.columns[column]
-            raise table.error(
-                column,
-                f"expected {kind} that float64 tells apart, got {_rows(cells, [other])} and "
-                f"{_rows(cells, [text])}",
-            )
-
-
-def _survives(text: str, value: float) -> bool:
-    """Whether a number of at least 2⁵³ is the float that is made of its text.
-
-    An integer has to be the float itself. With a point or an exponent it may be the float rounded
-    to as many digits, as programs write it: 1e+23 is 99999999999999991611392.
-    """
-    if abs(value) < WHOLE or _decimal(text) == _decimal(str(int(value))):
-        return True
-    digits = len(_decimal(text)[1])
-    return not INTEGER.fullmatch(text) and _decimal(text) == _decimal(f"{value:.{digits - 1}e}")
-
-
-def _decimal(text: str) -> tuple[str, str, int]:
-    """Sign, digits and exponent of a number, the same for the same number however written."""
-    found = NUMBER.fullmatch(text)
-    assert found is not None
-    sign, mantissa, exponent = found[1], found[2], int(found[3] or 0)
-    whole, _, fraction = mantissa.partition(".")
-    digits = (whole + fraction).lstrip("0")
-    short = digits.rstrip("0")
-    if not short:
-        return "", "", 0
-    return sign.strip("+"), short, exponent - len(fraction) + len(digits) - len(short)
-
-
-def labels(table: Table, column: int) -> np.ndarray:
+def labels(table: Table, column: int, *, missing: bool = True) -> np.ndarray:
     """The labels of a column.
 
+    Args:
+        table: the table.
+        column: the place of the column.
+        missing: whether a label such as NA or None is a missing one, and not a text.
+
     Returns:
-        (samples,), integers or floats if every label is a number below 2⁵³; text if not.
+        (samples,). If every label is a number, equal numbers are one label, however they are
+        written: integers if all are whole, and text again if one of these has more than 64 bits;
+        floats if not all are whole. Any other labels are text.
 
     Raises:
-        ValueError: if a label is missing, or two different numbers are one float64.
+        ValueError: if a label is missing, two different numbers are one float64, or one has more
+            than 5,000 digits.
     """
-    cells = table.columns[column]
-    texts, codes = _different(cells)
-    missing = [text for text in texts if text.lower() in MISSING]
-    if missing:
-        raise table.error(column, f"expected a label in every row, got {_rows(cells, missing)}")
-    if not all(NUMBER.fullmatch(text) and abs(float(text)) < WHOLE for text in texts):
-        return np.array(texts)[codes]
-    _require_apart(table, column, texts, "labels")
-    values = np.array([float(text) for text in texts])
-    whole = (values == np.round(values)).all()
-    return (values.astype(np.int64) if whole else values)[codes]
+    cells, codes = _different(table.columns[column])
+    kept = cells if missing else [cell for cell in cells if cell == "" or isinstance(cell, float)]
+    _require(table, column, "a label in every row", [cell for cell in kept if is_missing(cell)])
+    if not all(is_number(cell, table.decimal) for cell in cells):
+        return _texts(table, column, cells)[codes]
+    ratios = [_ratio(cell, table.decimal) for cell in cells]
+    too_long = [cell for cell, ratio in zip(cells, ratios, strict=True) if ratio is None]
+    _require(table, column, TOO_LONG, too_long)
+    integers, denominator = _over_one_denominator(ratios)
+    if denominator == 1 and max(max(integers), -min(integers)) < 1 << 63:
+        return np.array(integers, np.int64)[codes]
+    if denominator == 1:
+        spellings = dict(zip(reversed(integers), reversed(cells), strict=True))
+        return _texts(table, column, [spellings[value] for value in integers])[codes]
+    floats = [_nearest(value, denominator) for value in integers]
+    infinite = [cell for cell, value in zip(cells, floats, strict=True) if math.isinf(value)]
+    _require(table, column, "labels that float64 holds", infinite)
+    known: dict[float, tuple[int, Cell]] = {}
+    for value, integer, cell in zip(floats, integers, cells, strict=True):
+        other, first = known.setdefault(value, (integer, cell))
+        if other != integer:
+            rows = (_rows(table.columns[column], [one]) for one in (first, cell))
+            raise table.error(
+                column, f"expected labels that float64 tells apart, got {' and '.join(rows)}"
+            )
+    return np.array(floats)[codes]
+
+
+def _texts(table: Table, column: int, cells: Sequence[Cell]) -> np.ndarray:
+    long = [cell for cell in cells if len(str(cell)) > CHARACTERS]
+    _require(table, column, f"labels of at most {CHARACTERS:,} characters", long)
+    return np.array([str(cell) for cell in cells])
+
+
+def is_missing(cell: Cell) -> bool:
+    """Whether a cell says that there is no value."""
+    return str(cell).lower() in MISSING
+
+
+def is_number(cell: Cell, decimal: str = ".") -> bool:
+    """Whether a cell is a finite number, of however many digits."""
+    return math.isfinite(cell) if not isinstance(cell, str) else bool(_parts(cell, decimal))
+
+
+def label_of(text: str, decimal: str = ".") -> int | float | None:
+    """The label that `labels` makes of a number, or None if the text is none."""
+    ratio = _ratio(text, decimal)
+    if ratio is None:
+        return None
+    (integer,), denominator = _over_one_denominator([ratio])
+    return integer if denominator == 1 else _nearest(integer, denominator)
+
+
+def _parts(text: str, decimal: str) -> re.Match[str] | None:
+    return NUMBER.fullmatch(text if decimal == "." else text.translate(POINT_FOR_COMMA))
+
+
+def _ratio(cell: Cell, decimal: str) -> tuple[int, int] | None:
+    """Numerator and denominator, a power of ten for a text, or None if there is no such number."""
+    if not isinstance(cell, str):
+        return cell.as_integer_ratio() if math.isfinite(cell) else None
+    parts = _parts(cell, decimal)
+    if parts is None:
+        return None
+    whole, fraction, exponent = parts.groups("")
+    places = len(fraction) - int(exponent or 0)
+    digits = whole + fraction
+    if max(len(digits.lstrip("+-")) - places, places, len(fraction)) > DIGITS:
+        return None
+    # Of long texts Python's `int` makes an error; a decimal has as many digits as there are.
+    integer = int(digits) if len(digits) < 600 else int(Decimal(digits))
+    return (integer, 10**places) if places > 0 else (integer * 10**-places, 1)
+
+
+def _over_one_denominator(ratios: Sequence[tuple[int, int] | None]) -> tuple[list[int], int]:
+    """Integers, and the least denominator that makes them these numbers."""
+    known = [ratio for ratio in ratios if ratio is not None]
+    denominator = math.lcm(*{low for _, low in known})
+    integers = [high * (denominator // low) for high, low in known]
+    shared = math.gcd(denominator, *integers)
+    return [value // shared for value in integers], denominator // shared
+
+
+def _nearest(numerator: int, denominator: int) -> float:
+    try:
+        return numerator / denominator
+    except OverflowError:
+        return math.inf
 
 
 def known_names(table: Table) -> str:
     """What columns a table has, to go behind its source in an error."""
     if isinstance(table.names[0], int):
         return f"has the columns 0 to {len(table.names) - 1}, or -{len(table.names)} to -1"
-    names = ", ".join(map(repr, table.names[:12]))
+    names = ", ".join(short(str(name)) for name in table.names[:12])
     return f"has the {len(table.names)} columns {names}{', ...' * (len(table.names) > 12)}"
 
 
@@ -250,23 +231,30 @@ def find(table: Table, text: str) -> int | None:
     return None
 
 
-def _different(cells: np.ndarray) -> tuple[list[str], np.ndarray]:
-    """The different texts of a column, and which of them each cell is."""
-    codes, texts = import_extra("pandas", "cli").factorize(cells)
-    return texts.tolist(), codes
+def _different(cells: np.ndarray) -> tuple[list[Cell], np.ndarray]:
+    """The different cells of a column, and which of them each cell is."""
+    codes, values = import_extra("pandas", "cli").factorize(cells, use_na_sentinel=False)
+    return values.tolist(), codes
 
 
-def _rows(cells: np.ndarray, texts: Sequence[str]) -> str:
-    """Where some texts stand; rows are counted from 1, a header not among them."""
-    wanted = set(texts)
-    rows = [row for row, text in enumerate(cells) if text in wanted]
+def _require(table: Table, column: int, what: str, bad: Sequence[Cell]) -> None:
+    """Raises ValueError for the cells of a column that are bad, if there are any."""
+    if bad:
+        raise table.error(column, f"expected {what}, got {_rows(table.columns[column], bad)}")
+
+
+def _rows(cells: np.ndarray, bad: Sequence[Cell]) -> str:
+    """Where some cells stand; rows are counted from 1, a header not among them."""
+    wanted, texts = set(map(str, bad)), list(map(str, cells.tolist()))
+    rows = [row for row, text in enumerate(texts) if text in wanted]
     words = [
-        f"{_short(cells[row]) if cells[row] else 'an empty cell'} in row {row + 1}"
+        f"{short(texts[row]) if texts[row] else 'an empty cell'} in row {row + 1}"
         for row in rows[:SHOWN]
     ]
     more = f", and {len(rows) - SHOWN:,} more" if len(rows) > SHOWN else ""
     return ", ".join(words) + more
 
 
-def _short(text: str) -> str:
+def short(text: str) -> str:
+    """A text that an error quotes."""
     return repr(text if len(text) <= 40 else f"{text[:37]}...")
