@@ -209,7 +209,7 @@ def _read(content: Content) -> Certificate:
                 _read_numbers(content["weights_positive"]),
                 _read_numbers(content["weights_negative"]),
                 line,
-                undecided=_of_kind("undecided", content["undecided"], bool),
+                undecided=_of_kind("undecided", content.get("undecided", line is None), bool),
                 **_read_sides(content),
                 **common,
             )
