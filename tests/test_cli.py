@@ -834,3 +834,26 @@ def test_verify_uses_no_solver(run):
     )
     assert done.stderr == ""
     assert done.stdout.splitlines()[-1] == "0 []"
+
+
+def test_a_separation_is_proven_and_verified(run):
+    text = "dose,age,ill\n0,0.1,no\n1,0.1,no\n1,0.1,yes\n2,0.1,yes\n1,0.3,yes\n"
+    status, said, error = run("separation", write(text), "--target", "ill")
+    assert (status, error) == (0, "")
+    assert "Quasi-complete separation: 3 of 5 samples are separated" in said
+    assert [line.split() for line in said.splitlines()[2:5]] == [
+        ["dose", "+∞"], ["age", "+∞"], ["intercept", "-∞"]
+    ]  # fmt: skip
+    status, again, error = run("verify", "proof.json", "data.csv")
+    assert (status, error) == (0, "")
+    assert said.splitlines()[1:5] == again.splitlines()[2:6]
+    write(text.replace("1,0.3,yes", "1,0.3,no"))
+    assert run("verify", "proof.json", "data.csv")[0] == 1
+
+
+def test_a_separation_of_three_classes_has_its_parts(run):
+    status, said, _ = run("separation", write(iris()), "--target", "class")
+    assert status == 0
+    assert "'setosa'      and  'versicolor'   complete separation" in said
+    assert "All at once: quasi-complete separation, 200 of 300 differences are separated" in said
+    assert run("verify", "proof.json", "data.csv")[0] == 0

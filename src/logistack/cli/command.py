@@ -7,8 +7,9 @@ import sys
 from collections.abc import Callable, Sequence
 
 import logistack
+from logistack import separability
 from logistack._checks import import_extra
-from logistack.cli import certify, verify
+from logistack.cli import prove, verify
 
 RULE = re.compile(r"[─-]{3,}")
 FRAME = "│| "
@@ -49,7 +50,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parsed(arguments: Sequence[str]) -> Callable[[], int]:
     """What the arguments ask for, ready to run; `SystemExit` where they ask for help."""
     tyro = import_extra("tyro", "cli")
-    commands = {"certify": certify.command(tyro.conf), "verify": verify.command(tyro.conf)}
+    commands = {
+        "certify": prove.command(tyro.conf, separability.certify, prove.CERTIFY),
+        "separation": prove.command(tyro.conf, separability.separation, prove.SEPARATION),
+        "verify": verify.command(tyro.conf),
+    }
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
@@ -57,7 +62,8 @@ def _parsed(arguments: Sequence[str]) -> Callable[[], int]:
                 commands,
                 prog="logistack",
                 description="Is a line enough? Proves that the classes of a table are linearly "
-                "separable, or are not, and checks such proofs. Either way exactly. "
+                "separable, or are not, and which coefficients of a logistic regression run off "
+                "to infinity; and checks such proofs. All exactly. "
                 "`logistack --version` prints the version.",
                 args=arguments,
             )

@@ -19,7 +19,9 @@ def command(conf: Any) -> Callable[..., Callable[[], int]]:
     arg = conf.arg
 
     def verify(
-        proof: Annotated[Path, arg(metavar="PROOF.JSON", help="What logistack certify wrote.")],
+        proof: Annotated[
+            Path, arg(metavar="PROOF.JSON", help="What logistack certify, or separation, wrote.")
+        ],
         data: Annotated[
             Path,
             arg(
@@ -57,7 +59,7 @@ def _verify(proof: Path, data: Path) -> int:
         print(f"{proof} DOES NOT HOLD for {data}: {objection}.")
         return 1
     print(f"{proof} holds for {data}. Proven:")
-    print(certificate.describe(labels))
+    print(certificate.describe(labels, [str(table.names[column]) for column in features]))
     return 0
 
 

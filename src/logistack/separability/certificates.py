@@ -76,11 +76,12 @@ class Certificate:
         data = data_of(inputs, labels)
         return self._label_objection(data) or (None if self._holds(data) else words.DIFFERENT)
 
-    def describe(self, labels: ArrayLike) -> str:
+    def describe(self, labels: ArrayLike, features: Sequence[str] | None = None) -> str:
         """The answer in sentences, for readers who have the data beside them.
 
         Args:
             labels: (samples,), those of the data that it is about.
+            features: their names, for an answer that tells of each.
         """
         return words.statement(self._statement(labels), self.numerical_only)
 

@@ -123,8 +123,9 @@ class Recession(Certificate):
         """What stands before the names of a model's coefficients, for each that there is."""
         return [""]
 
-    def _statement(self, labels: ArrayLike) -> str:
-        return f"{words.sentence(str(self))}\n{self.table()}"
+    def describe(self, labels: ArrayLike, features: Sequence[str] | None = None) -> str:
+        """The answer in a sentence, and then what every coefficient's estimate does."""
+        return f"{words.sentence(str(self))}\n{self.table(features)}"
 
     def _evidence(self) -> str:
         return words.recession(len(self.separated), self.rows, self.noun, self.estimates)
@@ -311,9 +312,6 @@ class MultinomialSeparation(AllClasses, Recession):
 
     def _heads(self) -> list[str]:
         return [f"{words.named(label)}: " for label in self.classes[1:]]
-
-    def _statement(self, labels: ArrayLike) -> str:
-        return Recession._statement(self, labels)
 
     classes: tuple[Label, ...]
 

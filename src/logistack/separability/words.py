@@ -105,7 +105,9 @@ def _kinds(kinds: Sequence[str]) -> str:
 def recession(separated: int, rows: int, noun: str, estimates: Sequence[str]) -> str:
     """The evidence of a separation: how many rows are separated, and what that does."""
     if separated in (0, rows):
-        samples = f"all {counted(rows, noun)} are separated" if separated else f"no {noun} is"
+        samples = (
+            f"all {counted(rows, noun)} are separated" if separated else f"no {noun} is separated"
+        )
     else:
         samples = f"{separated:,} of {counted(rows, noun)} are separated"
     finite = estimates.count(FINITE)

@@ -1,4 +1,4 @@
-"""`logistack certify`: a proof that a line separates the classes of a table, or that none does."""
+"""`logistack certify` and `logistack separation`: proofs about the classes of a table."""
 
 import functools
 import json
@@ -14,17 +14,44 @@ from logistack import _files, separability
 from logistack.cli import question
 from logistack.cli.question import Question
 from logistack.data import table as tables
-from logistack.separability import words
+from logistack.separability import Certificate, words
 
 MOST_CLASSES = 100
 """More than these make thousands of pairs, and are rather no classes at all."""
 
 
-def command(conf: Any) -> Callable[..., Callable[[], int]]:
-    """The subcommand, whose signature and docstring are the command line and its help."""
+CERTIFY = """Prove that a line separates the classes of a table, or that none does.
+
+Two classes have one answer. More have one for every pair, for every class against the rest, and
+for all at once. With one label alone there is nothing to separate, which is proven, too. The exit
+status is 0 for a proof, 1 for an answer that the budget left unproven, and 2 for an error, which
+includes a budget too short for any answer.
+"""
+
+SEPARATION = """Prove which samples are separated, and which coefficients of a logistic regression \
+run off to infinity.
+
+The maximum likelihood estimate of such a coefficient does not exist, and programs that report a
+large number for it report where they gave up. Two classes have one answer. More have one for every
+pair, for every class against the rest, and for the multinomial model. The exit status is 0 for a
+proof, which may leave coefficients undecided if the budget ended, and 2 for an error, which
+includes a budget too short for any answer.
+"""
+
+
+def command(
+    conf: Any, find: Callable[..., Certificate], description: str
+) -> Callable[..., Callable[[], int]]:
+    """A subcommand, whose signature and docstring are the command line and its help.
+
+    Args:
+        conf: tyro's.
+        find: `certify`, or another function of its arguments.
+        description: what the help says.
+    """
     arg = conf.arg
 
-    def certify(
+    def prove(
         *,
         asked: Annotated[
             Question, arg(name="", constructor=question.options(conf)), conf.OmitArgPrefixes
@@ -45,19 +72,15 @@ def command(conf: Any) -> Callable[..., Callable[[], int]]:
             ),
         ] = Path("proof.json"),
     ) -> Callable[[], int]:
-        """Prove that a line separates the classes of a table, or that none does.
+        return functools.partial(_prove, find, asked, positive, out)
 
-        Two classes have one answer. More have one for every pair, for every class against the
-        rest, and for all at once. With one label alone there is nothing to separate, which is
-        proven, too. The exit status is 0 for a proof, 1 for an answer that the budget left
-        unproven, and 2 for an error, which includes a budget too short for any answer.
-        """
-        return functools.partial(_certify, asked, positive, out)
-
-    return certify
+    prove.__doc__ = description
+    return prove
 
 
-def _certify(asked: Question, positive: str | None, out: Path) -> int:
+def _prove(
+    find: Callable[..., Certificate], asked: Question, positive: str | None, out: Path
+) -> int:
     out, budget = _files.local_path("--out", out), asked.seconds()
     if out.is_dir():
         raise ValueError(f"--out: expected the name of a file, got the folder {out}")
@@ -77,7 +100,7 @@ def _certify(asked: Question, positive: str | None, out: Path) -> int:
         )
     print(question.heading(table, target, features, labels, asked.reading), flush=True)
 
-    found = separability.certify(inputs, labels, positive=chosen, budget=budget)
+    found = find(inputs, labels, positive=chosen, budget=budget)
     # Beside what certificate_from_json reads, and ignored by it.
     content = json.loads(found.to_json()) | {
         "target": table.names[target],
@@ -91,7 +114,8 @@ def _certify(asked: Question, positive: str | None, out: Path) -> int:
         raise ValueError(
             "the proof that was found does not hold and is not written: please report it"
         )
-    print(found.describe(labels))
+    names = [str(table.names[column]) for column in features]
+    print(found.describe(labels, names))
     _files.write_whole(out, text.encode())
     if objection is None:
         print(f"The proof is in {out}, {len(text.encode()):,} bytes. To check it:")
