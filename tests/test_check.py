@@ -13,7 +13,7 @@ from fractions import Fraction
 
 import pytest
 
-from logistack.data import table
+from logistack.data import sources, table
 from logistack.separability import certificate_from_json, certify, separation
 
 PATH = pathlib.Path(__file__).parents[1] / "src" / "logistack" / "separability" / "check.py"
@@ -295,7 +295,7 @@ def test_it_reads_tables_as_the_command_does(tmp_path, header, mark, kind):
             writer.writerow(names)
         for (x, use, y), label in zip(ROWS, LABELS[kind], strict=True):
             writer.writerow([x, use, label, f" {y} "])
-    read = table.read(data, header=header)
+    read = sources.read(data, header=header)
     labels = table.labels(read, 2)
     for prove in certify, separation:
         found = prove(table.numbers(read, [0, 1, 3]), labels)
