@@ -150,6 +150,14 @@ def require_some(config: Any, *names: str) -> None:
             raise RefusedError(f"{name}: expected at least one, got none")
 
 
+def require_distinct(config: Any, *names: str) -> None:
+    """Raises RefusedError for a list that has something twice."""
+    for name in names:
+        value = getattr(config, name)
+        if len(set(value)) < len(value):
+            raise RefusedError(f"{name}: expected each once, got {value}")
+
+
 def require_numbers(config: Any, *names: str, zero: bool = False) -> None:
     """Raises RefusedError for numbers that float32 has not, finite and above 0, or 0 if `zero`."""
     low, high = (float(limit) for limit in (np.finfo(np.float32).tiny, np.finfo(np.float32).max))

@@ -93,9 +93,7 @@ def require_config(config: Config) -> None:
     keeping.require_counts(config, "seeds", low=2)  # one has no standard error
     keeping.require_counts(config, "samples", low=200)  # of every digit some in every part
     keeping.require_numbers(config, "rates")
-    for name in ("widths", "rates"):
-        if len(set(getattr(config, name))) < len(getattr(config, name)):
-            raise keeping.RefusedError(f"{name}: expected each once, got {getattr(config, name)}")
+    keeping.require_distinct(config, "widths", "rates")
 
 
 def load(config: Config) -> ls.data.Dataset:

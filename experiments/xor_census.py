@@ -58,6 +58,7 @@ class Config:
 def require_config(config: Config) -> None:
     """Raises RefusedError if a Config leaves nothing to train."""
     keeping.require_some(config, "rates", "scales")
+    keeping.require_distinct(config, "rates", "scales")
     keeping.require_numbers(config, "rates", "scales")
     keeping.require_counts(config, "seeds", "epochs")
     keeping.require_seed(config)
@@ -73,7 +74,7 @@ def begin(key: jax.Array, scale: jax.Array) -> ls.Params:
 def run(config: Config, once: keeping.Once = lambda _, find: find()) -> list[dict[str, Any]]:
     """For each pair, how many solve XOR; those of a learning rate are trained in one call."""
     require_config(config)
-    parts = {f"rate {rate:g}": functools.partial(train, config, rate) for rate in config.rates}
+    parts = {f"rate {rate}": functools.partial(train, config, rate) for rate in config.rates}
     return [cell for name, part in parts.items() for cell in once(name, part)]
 
 

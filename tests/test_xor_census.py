@@ -1,10 +1,13 @@
 """The census: which networks learn XOR is what gradient descent in NumPy says."""
 
+import dataclasses
+
 import jax
 import numpy as np
+import pytest
 
 import logistack as ls
-from experiments import xor_census
+from experiments import keeping, xor_census
 from experiments.limits_plane import xor
 
 SMALL = xor_census.Config(rates=(0.05, 1.0), scales=(5.0, 0.2), seeds=8, epochs=1_000, seed=3)
@@ -75,3 +78,10 @@ def test_the_report_has_the_counts_and_the_best_pair():
         ["1", "7", "5"],
     ]
     assert lines[5] == "in all 14 of 32; most at rate 1 and × 5: 7 of 8"
+
+
+@pytest.mark.parametrize("name", ["rates", "scales"])
+def test_what_is_named_twice_is_refused(name):
+    config = dataclasses.replace(SMALL, **{name: (1.0, 1.0)})
+    with pytest.raises(keeping.RefusedError, match=f"{name}: expected each once"):
+        xor_census.run(config)
