@@ -18,7 +18,7 @@ import dataclasses
 import time
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -262,26 +262,13 @@ def _nearest_points(rows: Rows, clock: Clock) -> tuple[dict[int, float], np.ndar
         working = np.concatenate([working, nearest[: size // 2]])
 
 
-def _linear_program(
-    rows: np.ndarray, seconds: float
-) -> tuple[np.ndarray, np.ndarray, float] | None:
-    """The weights of the shortest combination, the widest direction, and that length.
+def solved_program(cost: np.ndarray, seconds: float, **constraints: Any) -> Any:
+    """SciPy's solution of a linear program, at a corner; None where the solver gives up."""
+    from scipy import optimize
 
-    None where the solver gives up.
-    """
-    from scipy import optimize, sparse
-
-    count, entries = rows.shape
-    identity = sparse.eye_array(entries)
-    constraints = sparse.block_array(
-        [[sparse.csc_array(rows.T), identity, -identity], [np.ones((1, count)), None, None]],
-        format="csc",
-    )
     solution = optimize.linprog(
-        np.concatenate([np.zeros(count), np.ones(2 * entries)]),
-        A_eq=constraints,
-        b_eq=np.append(np.zeros(entries), 1.0),
-        bounds=(0, None),
+        cost,
+        **constraints,
         method="highs-ds",
         options={
             "time_limit": seconds,
@@ -289,7 +276,32 @@ def _linear_program(
             "dual_feasibility_tolerance": 1e-10,
         },
     )
-    if solution.status != 0:
+    return solution if solution.status == 0 else None
+
+
+def _linear_program(
+    rows: np.ndarray, seconds: float
+) -> tuple[np.ndarray, np.ndarray, float] | None:
+    """The weights of the shortest combination, the widest direction, and that length.
+
+    None where the solver gives up.
+    """
+    from scipy import sparse
+
+    count, entries = rows.shape
+    identity = sparse.eye_array(entries)
+    constraints = sparse.block_array(
+        [[sparse.csc_array(rows.T), identity, -identity], [np.ones((1, count)), None, None]],
+        format="csc",
+    )
+    solution = solved_program(
+        np.concatenate([np.zeros(count), np.ones(2 * entries)]),
+        seconds,
+        A_eq=constraints,
+        b_eq=np.append(np.zeros(entries), 1.0),
+        bounds=(0, None),
+    )
+    if solution is None:
         return None
     weights = np.clip(solution.x[:count], 0, None)
     return weights, -solution.eqlin.marginals[:entries], solution.fun

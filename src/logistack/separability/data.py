@@ -46,6 +46,27 @@ def known_sides(
     return positive, negative
 
 
+class Sides(NamedTuple):
+    """Who takes part in a question on one class against another, or against all others."""
+
+    part: np.ndarray
+    """(samples,), whether each takes part."""
+    positive: np.ndarray
+    """Whether each that does is positive."""
+    others: tuple[Label, ...] | None
+    """The labels of the negative samples, if these are all others."""
+
+    @classmethod
+    def of(cls, data: Data, positive: Label, negative: Label | None) -> "Sides":
+        """The sides of these labels."""
+        sides = data.own == data.classes.index(positive)
+        if negative is None:
+            others = tuple(label for label in data.classes if label != positive)
+            return cls(np.ones(len(sides), bool), sides, others)
+        part = sides | (data.own == data.classes.index(negative))
+        return cls(part, sides[part], None)
+
+
 def _known(name: str, label: Label | None, data: Data) -> Label | None:
     """The label as Python's own value."""
     if label is None:

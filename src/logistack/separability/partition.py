@@ -6,19 +6,20 @@ programming", 1956) proves it from both sides: the same v has a · v = 0 on the 
 there are weights λ > 0 on T with Σ λᵢ aᵢ = 0, which leave no direction with a · v > 0 on any of
 them. Gordan's alternative is whether T is empty.
 
-One linear program finds both, on as few rows as it needs:
+Linear programs find both, on as few rows as they need:
 
-    max Σ tᵢ  over  v and 0 ≤ t ≤ 1,  aᵢ · v ≥ tᵢ,
+    max Σ aᵢ · v  over  aᵢ · v ≥ 0, |v| ≤ 1.
 
-which has t = 1 on S and t = 0 on T. Its dual is
+What v separates belongs to S, and the program is asked again for the other rows alone, since a
+multiple of v outweighs whatever the next direction does to these. When nothing is gained, the rows
+that are left are T: by the dual, Σ (1 + wᵢ) aᵢ = 0 for the multipliers w ≥ 0, so that λ = 1 + w is
+at least 1. Most of w are 0, and the others, at most as many as a row has entries, follow exactly
+from which they are. Least squares often find a direction before any program.
 
-    min Σ max(0, -wᵢ)  over  w ≥ -1,  Σ (1 + wᵢ) aᵢ = 0,
-
-where w is -1 on S, and λ = 1 + w is at least 1 on T. Most of w are 0 there, and the others, at
-most as many as a row has entries, follow exactly from which they are. Where rounding misled the
-program, Gordan's alternative is asked again and again, by exact arithmetic to its end: weights that
-it finds force a · v = 0 on their rows, so v is in their null space, where the question is Gordan's
-again (Borwein & Wolkowicz, "Facial reduction for a cone-convex programming problem", 1981).
+Where rounding misled them, Gordan's alternative is asked again and again, by exact arithmetic to
+its end: weights that it finds force a · v = 0 on their rows, so v is in their null space, where the
+question is Gordan's again (Borwein & Wolkowicz, "Facial reduction for a cone-convex programming
+problem", 1981).
 """
 
 import math
@@ -37,6 +38,7 @@ from logistack.separability.alternative import (
     Rows,
     alternative,
     least_squares,
+    solved_program,
 )
 
 WORKING_ROWS = 500
@@ -220,7 +222,7 @@ def _floating_point(rows: Array, clock: Clock) -> tuple[Array, Array] | None:
         step = least_squares(rows[left])
         values = rows @ step
         if not (values[left] > ROUNDING).all():
-            solved = linear_program(rows[left].sum(axis=0), rows[left], clock.left())
+            solved = _linear_program(rows[left].sum(axis=0), rows[left], clock.left())
             if solved is None:
                 return None
             step, marginals = solved
@@ -237,26 +239,15 @@ def _floating_point(rows: Array, clock: Clock) -> tuple[Array, Array] | None:
     return direction, excess
 
 
-def linear_program(target: Array, rows: Array, seconds: float) -> tuple[Array, Array] | None:
+def _linear_program(target: Array, rows: Array, seconds: float) -> tuple[Array, Array] | None:
     """The v of the greatest c · v with a · v ≥ 0 and |v| ≤ 1, and the multipliers of the rows.
 
     None where the solver gives up.
     """
-    from scipy import optimize
-
-    solution = optimize.linprog(
-        -target,
-        A_ub=-rows,
-        b_ub=np.zeros(len(rows)),
-        bounds=(-1, 1),
-        method="highs-ds",
-        options={
-            "time_limit": seconds,
-            "primal_feasibility_tolerance": 1e-10,
-            "dual_feasibility_tolerance": 1e-10,
-        },
+    solution = solved_program(
+        -target, seconds, A_ub=-rows, b_ub=np.zeros(len(rows)), bounds=(-1, 1)
     )
-    if solution.status != 0:
+    if solution is None:
         return None
     return solution.x, -solution.ineqlin.marginals
 

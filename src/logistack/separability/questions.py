@@ -29,7 +29,7 @@ from logistack.separability.classes import (
     MultinomialCommonPoint,
     MultinomialSeparator,
 )
-from logistack.separability.data import Data, Label, data_of, known_sides
+from logistack.separability.data import Data, Label, Sides, data_of, known_sides
 from logistack.separability.margin import widest
 from logistack.separability.partition import partition
 from logistack.separability.rational import Numbers
@@ -103,14 +103,9 @@ def _two_sides(
     common: dict[str, Any] = {"inputs": inputs, "labels": labels}
     if len(data.classes) == 1:
         return NothingToSeparate.of(positive, len(data.inputs.units), **common)
-    sides = data.own == data.classes.index(positive)
-    part = np.ones(len(sides), bool)
-    if negative is None:
-        common["others"] = tuple(label for label in data.classes if label != positive)
-    else:
-        part = sides | (data.own == data.classes.index(negative))
-    samples, sides = Samples.of(data.inputs, part), sides[part]
-    common |= {"positive": positive, "negative": negative}
+    part, sides, others = Sides.of(data, positive, negative)
+    samples = Samples.of(data.inputs, part)
+    common |= {"positive": positive, "negative": negative, "others": others}
 
     exact, approximate = samples.rows(sides.astype(int), 2)
     clock = Clock.of(budget)

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from logistack.separability.alternative import Clock, OutOfTimeError, require_budget
 from logistack.separability.coefficients import Estimates, estimates
 from logistack.separability.coefficients import Rank as FoundRank
-from logistack.separability.data import Data, Label, data_of, known_sides
+from logistack.separability.data import Data, Label, Sides, data_of, known_sides
 from logistack.separability.partition import Array, partition
 from logistack.separability.rational import Keyed, Numbers
 from logistack.separability.samples import Samples
@@ -36,7 +36,7 @@ def separation(
     β with zᵢ · β ≥ 0 for all samples has zᵢ · β > 0. Along β the likelihood rises for ever. If S is
     all samples, they are completely separated; if it is empty they overlap, and the maximum
     likelihood estimate exists; else they are quasi-completely separated, and some of its
-    coefficients run off to infinity. A linear program in floating point finds β, and weights λ > 0
+    coefficients run off to infinity. Linear programs in floating point find β, and weights λ > 0
     with Σ λᵢ zᵢ = 0 over the other samples, which prove that these cannot be separated; exact
     arithmetic proves both, and `verify` checks them, on the numbers as given.
 
@@ -87,15 +87,9 @@ def _two_sides(
     negative: Label | None,
     budget: float,
 ) -> Separation:
-    sides = data.own == data.classes.index(positive)
-    part = np.ones(len(sides), bool)
-    others = None
-    if negative is None:
-        others = tuple(label for label in data.classes if label != positive)
-    else:
-        part = sides | (data.own == data.classes.index(negative))
+    part, sides, others = Sides.of(data, positive, negative)
     return Separation(
-        **_found(data, part, sides[part].astype(int), 2, np.flatnonzero(part), budget),
+        **_found(data, part, sides.astype(int), 2, np.flatnonzero(part), budget),
         positive=positive,
         negative=negative,
         others=others,

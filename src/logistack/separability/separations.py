@@ -309,11 +309,10 @@ class MultinomialSeparation(AllClasses, Recession):
     """
 
     noun: ClassVar[str] = "difference"
+    classes: tuple[Label, ...]
 
     def _heads(self) -> list[str]:
         return [f"{words.named(label)}: " for label in self.classes[1:]]
-
-    classes: tuple[Label, ...]
 
     def _holds(self, data: Data) -> bool:
         # One class alone has no rows, and its directions no entries.
