@@ -686,6 +686,65 @@ class TestVerify:
             bare.verify([[0, 0], [0, 1], [1, 0], [1, math.nan]], [0, 1, 1, 0])
 
 
+class TestSupport:
+    """The samples that an answer rests on, against distances and weights in fractions."""
+
+    @pytest.mark.parametrize("scale", [1, Fraction(1, 10)])
+    def test_the_nearest_samples(self, scale):
+        inputs = [[0, 0], [0, 1], [1, 0], [1, 1], [3, 0], [0, 3], [9, 9]]
+        inputs = [[scale * value for value in row] for row in inputs]
+        labels = [0, 0, 0, 1, 1, 1, 2]
+        found = certify(inputs, labels, positive=1, negative=0)
+        distances = [abs(found.weight[0] * x + found.weight[1] * y + found.bias) for x, y in inputs]
+        nearest = [k for k, distance in enumerate(distances) if k < 6 and distance == found.margin]
+        assert found.support() == tuple(nearest)
+        assert {labels[k] for k in nearest} == {0, 1}
+        assert found.support(inputs, labels) == found.support()
+
+    def test_the_nearest_of_more_than_two_classes(self):
+        inputs, labels = [[0, 0], [4, 0], [5, 1], [0, 3], [1, 7]], ["a", "b", "b", "c", "c"]
+        whole = certify(inputs, labels)
+        found = whole.multinomial
+        scores = [
+            {
+                label: sum(w * x for w, x in zip(weight, row, strict=True)) + bias
+                for label, weight, bias in zip(found.classes, found.weight, found.bias, strict=True)
+            }
+            for row in inputs
+        ]
+        least = [
+            min(own[label] - score for other, score in own.items() if other != label)
+            for own, label in zip(scores, labels, strict=True)
+        ]
+        nearest = tuple(k for k, value in enumerate(least) if value == found.margin)
+        assert found.support() == whole.support() == nearest
+
+    def test_the_mixed_and_the_exchanged_samples(self):
+        inputs, labels = [[9, 9], [0, 0], [0, 1], [1, 0], [1, 1], [-9, 3]], [1, 0, 1, 1, 0, 0]
+        found = certify(inputs, labels)
+        positive = [k for k, y in enumerate(labels) if y]
+        mixed = {k for k, w in zip(positive, found.weights_positive, strict=True) if w}
+        negative = [k for k, y in enumerate(labels) if not y]
+        mixed |= {k for k, w in zip(negative, found.weights_negative, strict=True) if w}
+        assert found.support() == tuple(sorted(mixed))
+        assert 3 <= len(mixed) < 6
+        three = certify([*inputs, [50, 50]], [*labels, 2])
+        exchanged = {sample for sample, _ in three.multinomial.weights}
+        assert three.support() == tuple(sorted(exchanged))
+        assert three.role == "the exchanged samples"
+        assert certify([[1], [2]], [3, 3]).support() == ()
+
+    def test_other_data_have_none(self):
+        found = certify([[0], [1]], [0, 1])
+        with pytest.raises(ValueError, match="expected those of the certificate, but it is about"):
+            found.support([[0], [1]], [0, 2])
+        with pytest.raises(ValueError, match="inputs: expected 1 feature, got 2"):
+            found.support([[0, 1], [1, 0]], [0, 1])
+        mixed = certify(XOR, [0, 1, 1, 0])
+        with pytest.raises(ValueError, match="labels: expected 2 samples on a side, got 3"):
+            mixed.support([*XOR.tolist(), [2, 2]], [0, 1, 1, 0, 1])
+
+
 class TestText:
     def test_numbers_of_any_length_come_back(self):
         point = (Fraction(2**40_000 + 1, 3), Fraction(-1, 10**50))

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from logistack.data import table
-from logistack.data.table import Table
+from logistack.data.table import Feature, Table
 
 
 def column(*cells):
@@ -19,7 +19,7 @@ def column(*cells):
 
 def exact(*cells, decimal="."):
     """The numbers of a column, as fractions."""
-    found = table.numbers(column(*cells)._replace(decimal=decimal), [0])
+    found = table.numbers(column(*cells)._replace(decimal=decimal), [Feature(0)])
     return [value * found.units[0] for value in found.integers[:, 0].tolist()]
 
 
@@ -44,11 +44,11 @@ def test_a_number_is_what_is_written(texts):
 
 def test_integers_are_short_where_they_fit():
     two = Table("data", ("x", "y"), tuple(np.array([a, b], object) for a, b in ("12", "34")))
-    assert table.numbers(two, [0, 1]).integers.dtype == np.int64
-    largest = table.numbers(column(str(2**62 - 1), "0.000"), [0])
+    assert table.numbers(two, [Feature(0), Feature(1)]).integers.dtype == np.int64
+    largest = table.numbers(column(str(2**62 - 1), "0.000"), [Feature(0)])
     assert (largest.integers.dtype, largest.units) == (np.int64, [1])
-    assert table.numbers(column(str(2**62)), [0]).integers.dtype == object
-    assert table.numbers(column("1.50", "2.00"), [0]).units == [Fraction(1, 2)]
+    assert table.numbers(column(str(2**62)), [Feature(0)]).integers.dtype == object
+    assert table.numbers(column("1.50", "2.00"), [Feature(0)]).units == [Fraction(1, 2)]
 
 
 def test_five_thousand_digits_are_a_number():
@@ -63,8 +63,8 @@ def test_five_thousand_digits_are_a_number():
 )
 def test_more_digits_are_refused(text):
     words = "data: column 'x': expected numbers of at most 5,000 digits, without an exponent, got"
-    with pytest.raises(table.NumbersError, match=words):
-        table.numbers(column("1", text), [0])
+    with pytest.raises(table.ColumnError, match=words):
+        table.numbers(column("1", text), [Feature(0)])
     with pytest.raises(ValueError, match=words):
         table.labels(column("1", text), 0)
 
@@ -72,7 +72,7 @@ def test_more_digits_are_refused(text):
 def test_numbers_of_a_file_that_has_numbers_are_these():
     floats = np.array([0.1, -2.5, 1e300])
     for cells in (floats, np.array([2**63, 0, 7], np.uint64), np.array([-(2**63), 1, 7])):
-        found = table.numbers(Table("data", ("x",), (cells,)), [0])
+        found = table.numbers(Table("data", ("x",), (cells,)), [Feature(0)])
         values = [value * found.units[0] for value in found.integers[:, 0].tolist()]
         assert values == [Fraction(value) for value in cells.tolist()]
         assert table.labels(Table("data", ("x",), (cells,)), 0).tolist() in (
@@ -82,15 +82,15 @@ def test_numbers_of_a_file_that_has_numbers_are_these():
     holes = Table("data", ("x",), (np.array([0.5, np.nan, np.inf]),))
     for missing in (True, False):
         with pytest.raises(ValueError, match="expected a label in every row, got 'nan' in row 2"):
-            table.labels(holes, 0, missing=missing)
-    with pytest.raises(table.NumbersError, match="every row, got 'nan' in row 2, 'inf' in row 3"):
-        table.numbers(holes, [0])
+            table.labels(holes._replace(missing=missing), 0)
+    with pytest.raises(table.ColumnError, match="every row, got 'nan' in row 2, 'inf' in row 3"):
+        table.numbers(holes, [Feature(0)])
 
 
 @pytest.mark.parametrize("text", ["0.3_18", "1_0", "1e1_0", "0x10", "٣", "1e" + "9" * 700, "1 0"])
 def test_what_only_python_takes_for_a_number_is_none(text):
-    with pytest.raises(table.NumbersError, match="expected numbers, got"):
-        table.numbers(column(text), [0])
+    with pytest.raises(table.ColumnError, match="expected numbers, got"):
+        table.numbers(column(text), [Feature(0)])
     assert table.labels(column("1", text), 0).tolist() == ["1", text]
 
 
@@ -135,15 +135,17 @@ def test_labels_may_be_spelled_as_missing_ones():
     for text in ("NA", "None", "#REF!", "-nan"):
         with pytest.raises(ValueError, match="expected a label in every row, got"):
             table.labels(column("1", text), 0)
-        assert table.labels(column("1", text), 0, missing=False).tolist() == ["1", text]
+        assert table.labels(column("1", text)._replace(missing=False), 0).tolist() == ["1", text]
     with pytest.raises(ValueError, match="got an empty cell in row 2"):
-        table.labels(column("1", ""), 0, missing=False)
+        table.labels(column("1", "")._replace(missing=False), 0)
 
 
 def test_the_wrong_columns_are_known_by_their_places():
     cells = [np.array(values, object) for values in (["1"], ["x"], ["2"], [""])]
-    with pytest.raises(table.NumbersError, match=r"'b': expected numbers.*; 1 more") as raised:
-        table.numbers(Table("data", ("a", "b", "c", "d"), tuple(cells)), [0, 1, 2, 3])
+    with pytest.raises(table.ColumnError, match=r"'b': expected numbers.*; 1 more") as raised:
+        table.numbers(
+            Table("data", ("a", "b", "c", "d"), tuple(cells)), list(map(Feature, range(4)))
+        )
     assert raised.value.columns == [1, 3]
 
 

@@ -87,35 +87,28 @@ def _prove(
     if os.path.realpath(out) == os.path.realpath(asked.data):
         raise ValueError(f"--out: expected another file than the data's, got {out}")
     table = question.read(asked.data, asked.header is not False, asked.reading)
-    target, features = question.choose(table, asked)
-    inputs: Any = question.numbers(table, features)
-    labels = tables.labels(table, target, missing=asked.reading.missing)
+    design = question.design(table, asked)
+    inputs, labels = question.samples(design)
     classes = np.unique(labels).tolist()
     chosen = None if positive is None else _known(positive, classes, table.decimal)
     if chosen is None and len(classes) > MOST_CLASSES:
         raise table.error(
-            target,
+            design.target,
             f"expected at most {MOST_CLASSES} different labels, got {len(classes):,}: is this the "
             "target? --positive asks for one label against all others",
         )
-    print(question.heading(table, target, features, labels, asked.reading), flush=True)
+    print(question.heading(design, inputs, labels, asked.reading), flush=True)
 
     found = find(inputs, labels, positive=chosen, budget=budget)
     # Beside what certificate_from_json reads, and ignored by it.
-    content = json.loads(found.to_json()) | {
-        "target": table.names[target],
-        "features": [table.names[column] for column in features],
-    }
-    if changed := asked.reading.changed():
-        content["reading"] = changed
+    content = json.loads(found.to_json()) | question.content(design, asked.reading)
     text = json.dumps(content, ensure_ascii=False)
     objection = separability.certificate_from_json(text).objection(inputs, labels)
     if objection not in (None, words.NUMERICAL):
         raise ValueError(
             "the proof that was found does not hold and is not written: please report it"
         )
-    names = [str(table.names[column]) for column in features]
-    print(found.describe(labels, names))
+    print(question.answer(found, design, inputs, labels))
     _files.write_whole(out, text.encode())
     if objection is None:
         print(f"The proof is in {out}, {len(text.encode()):,} bytes. To check it:")

@@ -1,17 +1,21 @@
 """What every command about a table shares: its options, and the samples that they choose."""
 
+import contextlib
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 
+from logistack.data import design as designs
 from logistack.data import sources
 from logistack.data import table as tables
-from logistack.data.table import Table
+from logistack.data.design import Design
+from logistack.data.table import Feature, Table
+from logistack.separability import Certificate
 from logistack.separability.rational import Columns
-from logistack.separability.words import SHOWN, counted
+from logistack.separability.words import counted, listed_texts, ranges
 
 
 class Reading(NamedTuple):
@@ -20,7 +24,7 @@ class Reading(NamedTuple):
     encoding: str | None = None
     decimal: str = "."
     missing: bool = True
-    """Whether labels such as NA are missing ones."""
+    """Whether labels and levels such as NA are missing ones."""
 
     @classmethod
     def of(cls, content: Any) -> "Reading":
@@ -59,6 +63,12 @@ class Question(NamedTuple):
     header: bool | None
     """None if the command line does not say."""
     reading: Reading
+    one_hot: bool
+    """Whether text makes features."""
+    keep_levels: bool
+    """Whether its first level makes one, too."""
+    drop_missing: bool
+    """Whether rows with a missing value are left out."""
     budget: str
 
     def seconds(self) -> float:
@@ -91,8 +101,9 @@ def options(conf: Any) -> Callable[..., Question]:
                 "or what a first line such as sep=; says. Empty lines are skipped; there are no "
                 "comments.\n\n"
                 "All columns but the target are features: finite numbers, or true and false, "
-                "which count as 1 and 0. A missing value, a date or other text is an error, never "
-                "a guess. A number is exactly what is written, so that 0.1 is one tenth; it has "
+                "which count as 1 and 0. A missing value, a date or other text is an error, unless "
+                "--drop-missing or --one-hot says what to make of it. "
+                "A number is exactly what is written, so that 0.1 is one tenth; it has "
                 f"at most {tables.DIGITS:,} digits before the point and behind it. In Parquet and "
                 "Feather a float is the binary fraction that it is. A constant feature does no "
                 "harm.",
@@ -117,6 +128,33 @@ def options(conf: Any) -> Callable[..., Question]:
                 help_behavior_hint="",
             ),
         ] = (),
+        one_hot: Annotated[
+            bool,
+            flag,
+            arg(
+                help="Make features of text: for every different text of a column but the first, "
+                "in the order of their characters, whether it is in the row. So is done with "
+                "every column that has a text which is no number.",
+                help_behavior_hint="",
+            ),
+        ] = False,
+        keep_levels: Annotated[
+            bool,
+            flag,
+            arg(
+                help="With --one-hot, also for the first.",
+                help_behavior_hint="",
+            ),
+        ] = False,
+        drop_missing: Annotated[
+            bool,
+            flag,
+            arg(
+                help="Leave out the rows in which the label or a feature is missing, and say "
+                "which these are.",
+                help_behavior_hint="",
+            ),
+        ] = False,
         budget: Annotated[str, arg(metavar="SECONDS", help="Time for each question.")] = "600.0",
         encoding: Annotated[
             str | None,
@@ -135,7 +173,7 @@ def options(conf: Any) -> Callable[..., Question]:
             bool,
             flag,
             arg(
-                help="Labels such as NA or None are text, and not missing ones.",
+                help="Labels and levels such as NA or None are text, and not missing ones.",
                 help_behavior_hint="",
             ),
         ] = False,
@@ -158,17 +196,34 @@ def options(conf: Any) -> Callable[..., Question]:
     ) -> Question:
         names = True if header else False if no_header else None
         reading = Reading(encoding, decimal, not no_missing)
-        return Question(data, target, ignore, names, reading, budget)
+        return Question(
+            data, target, ignore, names, reading, one_hot, keep_levels, drop_missing, budget
+        )
 
     return ask
 
 
 def read(path: Path, header: bool, reading: Reading) -> Table:
     """The table in a file."""
-    return sources.read(path, header=header, encoding=reading.encoding, decimal=reading.decimal)
+    return sources.read(path, header=header, **reading._asdict())
 
 
-def choose(table: Table, asked: Question) -> tuple[int, list[int]]:
+def design(table: Table, asked: Question) -> Design:
+    """What the question is about: all columns that are not ignored."""
+    if asked.keep_levels and not asked.one_hot:
+        raise ValueError("--keep-levels: expected --one-hot beside it, which makes the levels")
+    target, columns = _choose(table, asked)
+    left_out: tuple[int, ...] = ()
+    if asked.drop_missing:
+        table, left_out = designs.without_missing(table, [target, *columns])
+    features = tuple(map(Feature, columns))
+    if asked.one_hot:
+        with _advising(table):
+            features = designs.indicators(table, columns, keep=asked.keep_levels)
+    return Design(table, target, features, left_out)
+
+
+def _choose(table: Table, asked: Question) -> tuple[int, list[int]]:
     """The columns of the labels and of the features: all that are neither target nor ignored."""
     target = _find(table, "--target", asked.target)
     ignored = [_find(table, "--ignore", text) for text in asked.ignore]
@@ -219,55 +274,117 @@ def _find(table: Table, option: str, text: str) -> int:
     return column
 
 
-def numbers(table: Table, features: Sequence[int]) -> Columns:
-    """The numbers of the features, or which options would help."""
+def samples(design: Design) -> tuple[Columns, np.ndarray]:
+    """The numbers of the features and the labels, or which options would help."""
+    with _advising(design.table):
+        return design.inputs(), design.labels()
+
+
+@contextlib.contextmanager
+def _advising(table: Table) -> Iterator[None]:
+    """Adds to what is wrong with columns which options would help."""
     try:
-        return tables.numbers(table, features)
-    except tables.NumbersError as error:
-        first, *_ = error.columns
-        if _are_numbers(table._replace(decimal="," if table.decimal == "." else "."), first):
-            advice = "try --decimal ," if table.decimal == "." else "leave --decimal , out"
-        elif isinstance(table.names[0], int) and not tables.is_number(
-            table.columns[first][0], table.decimal
-        ):
-            advice = "if row 1 is a header, leave --no-header out"
-        else:
-            names = shlex.join(str(table.names[column]) for column in error.columns[:12])
-            advice = f"to leave out: --ignore {names}{' ...' * (len(error.columns) > 12)}"
-        raise ValueError(f"{error} ({advice})") from error
+        yield
+    except tables.ColumnError as error:
+        raise ValueError(f"{error} ({_advice(table, error.columns)})") from error
+
+
+def _advice(table: Table, columns: Sequence[int]) -> str:
+    """Which options would help where columns are no numbers."""
+    first, *_ = columns
+    if _are_numbers(table._replace(decimal="," if table.decimal == "." else "."), first):
+        return "try --decimal ," if table.decimal == "." else "leave --decimal , out"
+    if isinstance(table.names[0], int) and not tables.is_number(
+        table.columns[first][0], table.decimal
+    ):
+        return "if row 1 is a header, leave --no-header out"
+    advice = []
+    cells = [tables.different(table.columns[column])[0] for column in columns]
+    if any(tables.is_missing(cell) for column in cells for cell in column):
+        advice.append("to leave out the rows of missing values: --drop-missing")
+    text = [
+        len(own)
+        for column, own in zip(columns, cells, strict=True)
+        if designs.is_text(table, column)
+    ]
+    if text and max(text) <= designs.MOST_LEVELS:
+        advice.append("to make features of text: --one-hot")
+    names = shlex.join(str(table.names[column]) for column in columns[:12])
+    advice.append(f"to leave out: --ignore {names}{' ...' * (len(columns) > 12)}")
+    return "; ".join(advice)
 
 
 def _are_numbers(table: Table, column: int) -> bool:
     try:
-        tables.numbers(table, [column])
-    except tables.NumbersError:
+        tables.numbers(table, [Feature(column)])
+    except tables.ColumnError:
         return False
     return True
 
 
-def heading(
-    table: Table, target: int, features: Sequence[int], labels: np.ndarray, reading: Reading
-) -> str:
-    """The samples, features and labels of a table, and which columns are left out."""
+def heading(design: Design, inputs: Columns, labels: np.ndarray, reading: Reading) -> str:
+    """The samples, features and labels of a design, what is left out, and what looks wrong."""
+    table = design.table
     different, counts = np.unique(labels, return_counts=True)
     classes = [
         f"{label!r} ({count:,})" for label, count in zip(different.tolist(), counts, strict=True)
     ]
-    more = f", ... ({len(classes):,} in all)" * (len(classes) > SHOWN)
-    left = [
-        repr(name)
-        for place, name in enumerate(table.names)
-        if place != target and place not in features
-    ]
     lines = [
         f"{table.source}: {counted(len(labels), 'sample')}, "
-        f"{counted(len(features), 'feature')}; "
-        f"labels in column {table.names[target]!r}"
-        f"{' (the first is 0)' * isinstance(table.names[0], int)}: "
-        f"{', '.join(classes[:SHOWN])}{more}"
+        f"{counted(len(design.features), 'feature')}; "
+        f"labels in column {table.names[design.target]!r}"
+        f"{' (the first is 0)' * isinstance(table.names[0], int)}: {listed_texts(classes)}",
+        f"Features: {listed_texts(design.names)}",
     ]
-    if left:
-        lines.append(f"Left out: {counted(len(left), 'column')}, {', '.join(left)}")
+    if left := left_out(design):
+        lines.append(f"Left out: {left}")
     if reading.options():
         lines.append(f"Read with {shlex.join(reading.options())}")
+    if suspects := designs.numbered(design, inputs):
+        named = listed_texts(list(map(repr, suspects)))
+        lines.append(
+            f"Suspicious: {named} may number or name the samples, which can separate them without "
+            f"a reason; to leave out: --ignore {shlex.join(suspects)}"
+        )
     return "\n".join(lines)
+
+
+def left_out(design: Design) -> str:
+    """Which columns and rows of the table are left out; empty if none is."""
+    columns, rows = design.unused(), [row + 1 for row in design.left_out]
+    parts = []
+    if columns:
+        parts.append(
+            f"{counted(len(columns), 'column')} ({listed_texts(list(map(repr, columns)))})"
+        )
+    if rows:
+        parts.append(f"{counted(len(rows), 'row')} with a missing value ({ranges(rows)})")
+    return ", ".join(parts)
+
+
+def answer(found: Certificate, design: Design, inputs: Columns, labels: np.ndarray) -> str:
+    """What a certificate says, the rows that it rests on, and what may help."""
+    lines = [found.describe(labels, design.names)]
+    if rows := found.support(inputs, labels):
+        numbers = [row + 1 for row in design.table.places(rows)]
+        lines.append(f"Rows of {found.role}: {ranges(numbers)}.")
+    if found.advice:
+        lines.append(f"What may help: {found.advice}.")
+    return "\n".join(lines)
+
+
+def content(design: Design, reading: Reading) -> dict[str, Any]:
+    """What a proof says of its data, by name."""
+    names = design.table.names
+    found: dict[str, Any] = {
+        "target": names[design.target],
+        "features": [
+            names[column] if level is None else [names[column], level]
+            for column, level in design.features
+        ],
+    }
+    if design.left_out:
+        found["left_out"] = design.left_out
+    if changed := reading.changed():
+        found["reading"] = changed
+    return found

@@ -4,13 +4,15 @@ import functools
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from logistack import separability
 from logistack.cli import question
 from logistack.cli.question import Reading
+from logistack.data import design as designs
 from logistack.data import table as tables
-from logistack.data.table import Name
+from logistack.data.design import Design
+from logistack.data.table import Feature, Name
 from logistack.separability import Certificate
 
 
@@ -44,27 +46,79 @@ def command(conf: Any) -> Callable[..., Callable[[], int]]:
 
 
 def _verify(proof: Path, data: Path) -> int:
-    certificate, names, reading = _read(proof)
-    table = question.read(data, isinstance(names[0], str), reading)
-    for name in names:
+    certificate, claim = _read(proof)
+    table = question.read(data, isinstance(claim.target, str), claim.reading)
+    columns = dict.fromkeys([claim.target, *(name for name, _ in claim.features)])
+    for name in columns:
         if name not in table.names:
             known = tables.known_names(table)
             raise ValueError(f"{proof} is about the column {name!r}, {data} {known}")
-    target, *features = (table.names.index(name) for name in names)
-    inputs: Any = tables.numbers(table, features)
-    labels = tables.labels(table, target, missing=reading.missing)
-    print(question.heading(table, target, features, labels, reading))
-    objection = certificate.objection(inputs, labels)
+    place = {name: table.names.index(name) for name in columns}
+    left_out: tuple[int, ...] = ()
+    if claim.left_out is not None:
+        table, left_out = designs.without_missing(table, list(place.values()))
+    features = tuple(Feature(place[name], level) for name, level in claim.features)
+    design = Design(table, place[claim.target], features, left_out)
+    inputs, labels = design.inputs(), design.labels()
+    print(question.heading(design, inputs, labels, claim.reading))
+    objection = designs.strange_level(design)
+    if list(left_out) != (claim.left_out or []):
+        objection = "it leaves out other rows than those that miss a value"
+    objection = objection or certificate.objection(inputs, labels)
     if objection is not None:
         print(f"{proof} DOES NOT HOLD for {data}: {objection}.")
         return 1
-    print(f"{proof} holds for {data}. Proven:")
-    print(certificate.describe(labels, [str(table.names[column]) for column in features]))
+    left = question.left_out(design)
+    print(f"{proof} holds for {data}. Proven{', leaving out ' * bool(left)}{left}:")
+    print(question.answer(certificate, design, inputs, labels))
     return 0
 
 
-def _read(path: Path) -> tuple[Certificate, list[Name], Reading]:
-    """The certificate in a file, the names of its columns, the labels' first, and the reading."""
+class _Claim(NamedTuple):
+    """What a proof says of its data."""
+
+    target: Name
+    features: list[tuple[Name, str | None]]
+    """Names of columns, with the level of each that is about one."""
+    left_out: list[int] | None
+    reading: Reading
+
+    @classmethod
+    def of(cls, content: dict[str, Any]) -> "_Claim":
+        """From the JSON of a proof.
+
+        Raises:
+            ValueError: if it is not what `question.content` makes.
+        """
+        target, features = content.get("target"), content.get("features")
+        left_out = content.get("left_out")
+        found: list[Any] = [
+            (*feature,) if type(feature) is list else (feature, None)
+            for feature in (features if isinstance(features, list) else [])
+        ]
+        levels = {type(pair[1]) if len(pair) == 2 else None for pair in found}
+        alike = {type(name) for name in (target, *(pair[0] for pair in found if pair))}
+        if (
+            not found
+            or not levels <= {str, type(None)}
+            or alike not in ({str}, {int})
+            or len(set(found)) != len(found)
+            or target in {name for name, _ in found}
+        ):
+            raise ValueError(
+                'expected the names of different columns as "target" and "features", as logistack '
+                "certify writes them"
+            )
+        if left_out is not None and (
+            type(left_out) is not list or {type(row) for row in left_out} != {int}
+        ):
+            raise ValueError('expected the numbers of rows as "left_out"')
+        assert target is not None
+        return cls(target, found, left_out, Reading.of(content.get("reading", {})))
+
+
+def _read(path: Path) -> tuple[Certificate, _Claim]:
+    """The certificate in a file, and what it says of its data."""
     try:
         text = path.read_bytes().decode()
         content = json.loads(text)
@@ -80,15 +134,7 @@ def _read(path: Path) -> tuple[Certificate, list[Name], Reading]:
             f"{path}: expected a proof as logistack certify writes it, "
             f"got {error.__cause__ or error!r}"
         ) from error
-    target, features = content.get("target"), content.get("features")
-    names = [target, *features] if isinstance(features, list) and features else []
-    alike = {type(name) for name in names} in ({str}, {int})
-    if not alike or len(set(names)) != len(names):
-        raise ValueError(
-            f'{path}: expected the names of different columns as "target" and "features", as '
-            "logistack certify writes them"
-        )
     try:
-        return certificate, names, Reading.of(content.get("reading", {}))
+        return certificate, _Claim.of(content)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error

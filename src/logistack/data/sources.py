@@ -40,7 +40,12 @@ MOST_BYTES = 2**30
 
 
 def read(
-    path: Path, *, header: bool = True, encoding: str | None = None, decimal: str = "."
+    path: Path,
+    *,
+    header: bool = True,
+    encoding: str | None = None,
+    decimal: str = ".",
+    missing: bool = True,
 ) -> Table:
     """Reads a table of samples, one a row, from a file of delimited text, Parquet or Feather.
 
@@ -53,6 +58,7 @@ def read(
         encoding: that of text without a byte order mark, by the name that Python has for it;
             UTF-8 if None.
         decimal: the decimal mark of numbers in text.
+        missing: whether labels and levels such as NA are missing ones, and not texts.
 
     Raises:
         ValueError: if it is not such a file, has no samples, or two columns have the same name.
@@ -74,7 +80,7 @@ def read(
     else:
         columns = _read_text(source, content, encoding, decimal)
         if not header:
-            return Table(source, tuple(range(len(columns))), columns, decimal)
+            return Table(source, tuple(range(len(columns))), columns, decimal, missing=missing)
         names = tuple(column[0] for column in columns)
         columns = tuple(column[1:] for column in columns)
         if not len(columns[0]):
@@ -87,7 +93,7 @@ def read(
             f"{source}: expected columns of different names, got {names.count(twice)} columns "
             f"{twice!r}{'' if stored else ' (the first row was taken for a header)'}"
         )
-    return Table(source, names, columns, decimal, first_row=not stored)
+    return Table(source, names, columns, decimal, not stored, missing)
 
 
 def _unpacked(source: str, content: bytes) -> bytes:

@@ -34,6 +34,15 @@ SHOWN = 3
 """Rows that an error names."""
 
 
+class ColumnError(ValueError):
+    """What is wrong with some columns, of which the message describes the first."""
+
+    def __init__(self, words: str, columns: Sequence[int]) -> None:
+        super().__init__(words)
+        self.columns = columns
+        """Their places in the table."""
+
+
 class Table(NamedTuple):
     """Columns of equal length."""
 
@@ -46,48 +55,65 @@ class Table(NamedTuple):
     """The decimal mark of numbers in text."""
     first_row: bool = True
     """Whether the names come from a first row, which may be a sample instead."""
+    missing: bool = True
+    """Whether labels and levels such as NA are missing ones, and not texts."""
+    rows: np.ndarray | None = None
+    """The places of the rows in the file, from 0 on, if these are not all."""
 
-    def error(self, column: int, words: str) -> ValueError:
+    def places(self, rows: Sequence[int]) -> list[int]:
+        """Where some rows are in the file, from 0 on."""
+        return list(rows) if self.rows is None else self.rows[list(rows)].tolist()
+
+    def lacks(self, cell: Cell) -> bool:
+        """Whether a label or a level is missing."""
+        return is_missing(cell) if self.missing or isinstance(cell, float) else cell == ""
+
+    def error(self, column: int, words: str) -> ColumnError:
         """What is wrong with a column."""
-        return ValueError(f"{self.source}: column {self.names[column]!r}: {words}")
+        return ColumnError(f"{self.source}: column {self.names[column]!r}: {words}", [column])
 
 
-class NumbersError(ValueError):
-    """Columns that are not numbers, the first of which the message describes."""
+class Feature(NamedTuple):
+    """The numbers of a column, or which of its texts are one level of it."""
 
-    def __init__(self, words: str, columns: Sequence[int]) -> None:
-        super().__init__(words)
-        self.columns = columns
-        """Their places in the table."""
+    column: int
+    """Its place in the table."""
+    level: str | None = None
+
+    def name(self, table: Table) -> str:
+        """What sentences call it."""
+        name = str(table.names[self.column])
+        return name if self.level is None else f"{name}={self.level}"
 
 
-def numbers(table: Table, columns: Sequence[int]) -> Columns:
-    """The numbers of some columns, exactly as they are written.
+def numbers(table: Table, features: Sequence[Feature]) -> Columns:
+    """The numbers of some features, exactly as they are written.
 
     Returns:
-        (samples, columns). Where every cell of a column is true or false, these are 1 and 0.
+        (samples, features). Where every cell of a column is true or false, these are 1 and 0; of a
+        level, 1 is where a cell is it.
 
     Raises:
-        NumbersError: if a cell is not a finite number, or one of more than 5,000 digits.
+        ColumnError: if a cell is not a finite number, or one of more than 5,000 digits.
     """
     found, wrong, words = [], [], ""
-    for column in columns:
+    for column, level in features:
         try:
-            found.append(_numbers(table, column))
-        except ValueError as error:
+            found.append(_numbers(table, column) if level is None else _is(table, column, level))
+        except ColumnError as error:
             wrong.append(column)
             words = words or str(error)
     if len(wrong) > 1:
         words += f"; {len(wrong) - 1:,} more column{'s' * (len(wrong) > 2)} like this"
     if wrong:
-        raise NumbersError(words, wrong)
+        raise ColumnError(words, wrong)
     integers = np.stack([values for values, _ in found], axis=1)
     return Columns(integers, [unit for _, unit in found])
 
 
 def _numbers(table: Table, column: int) -> tuple[np.ndarray, Fraction]:
     """The integers of a column, and the unit that makes them its numbers."""
-    cells, codes = _different(table.columns[column])
+    cells, codes = different(table.columns[column])
     if all(str(cell).lower() in BOOLEANS for cell in cells):
         return np.array([BOOLEANS[str(cell).lower()] for cell in cells])[codes], Fraction(1)
     ratios = [_ratio(cell, table.decimal) for cell in cells]
@@ -100,19 +126,19 @@ def _numbers(table: Table, column: int) -> tuple[np.ndarray, Fraction]:
             TOO_LONG: lambda cell: _ratio(cell, table.decimal) is not None,
         }
         for what, good in expected.items():
-            _require(table, column, what, [cell for cell in cells if not good(cell)])
+            require(table, column, what, [cell for cell in cells if not good(cell)])
     integers, denominator = _over_one_denominator(ratios)
     wide = max(max(integers), -min(integers)) >= 1 << 62
     return np.array(integers, object if wide else np.int64)[codes], Fraction(1, denominator)
 
 
-def labels(table: Table, column: int, *, missing: bool = True) -> np.ndarray:
-    """The labels of a column.
+def _is(table: Table, column: int, level: str) -> tuple[np.ndarray, Fraction]:
+    cells, codes = different(table.columns[column])
+    return np.array([int(str(cell) == level) for cell in cells])[codes], Fraction(1)
 
-    Args:
-        table: the table.
-        column: the place of the column.
-        missing: whether a label such as NA or None is a missing one, and not a text.
+
+def labels(table: Table, column: int) -> np.ndarray:
+    """The labels of a column.
 
     Returns:
         (samples,). If every label is a number, equal numbers are one label, however they are
@@ -120,17 +146,16 @@ def labels(table: Table, column: int, *, missing: bool = True) -> np.ndarray:
         floats if not all are whole. Any other labels are text.
 
     Raises:
-        ValueError: if a label is missing, two different numbers are one float64, or one has more
+        ColumnError: if a label is missing, two different numbers are one float64, or one has more
             than 5,000 digits.
     """
-    cells, codes = _different(table.columns[column])
-    kept = cells if missing else [cell for cell in cells if cell == "" or isinstance(cell, float)]
-    _require(table, column, "a label in every row", [cell for cell in kept if is_missing(cell)])
+    cells, codes = different(table.columns[column])
+    require(table, column, "a label in every row", list(filter(table.lacks, cells)))
     if not all(is_number(cell, table.decimal) for cell in cells):
         return _texts(table, column, cells)[codes]
     ratios = [_ratio(cell, table.decimal) for cell in cells]
     too_long = [cell for cell, ratio in zip(cells, ratios, strict=True) if ratio is None]
-    _require(table, column, TOO_LONG, too_long)
+    require(table, column, TOO_LONG, too_long)
     integers, denominator = _over_one_denominator(ratios)
     if denominator == 1 and max(max(integers), -min(integers)) < 1 << 63:
         return np.array(integers, np.int64)[codes]
@@ -139,12 +164,12 @@ def labels(table: Table, column: int, *, missing: bool = True) -> np.ndarray:
         return _texts(table, column, [spellings[value] for value in integers])[codes]
     floats = [_nearest(value, denominator) for value in integers]
     infinite = [cell for cell, value in zip(cells, floats, strict=True) if math.isinf(value)]
-    _require(table, column, "labels that float64 holds", infinite)
+    require(table, column, "labels that float64 holds", infinite)
     known: dict[float, tuple[int, Cell]] = {}
     for value, integer, cell in zip(floats, integers, cells, strict=True):
         other, first = known.setdefault(value, (integer, cell))
         if other != integer:
-            rows = (_rows(table.columns[column], [one]) for one in (first, cell))
+            rows = (_rows(table, column, [one]) for one in (first, cell))
             raise table.error(
                 column, f"expected labels that float64 tells apart, got {' and '.join(rows)}"
             )
@@ -153,7 +178,7 @@ def labels(table: Table, column: int, *, missing: bool = True) -> np.ndarray:
 
 def _texts(table: Table, column: int, cells: Sequence[Cell]) -> np.ndarray:
     long = [cell for cell in cells if len(str(cell)) > CHARACTERS]
-    _require(table, column, f"labels of at most {CHARACTERS:,} characters", long)
+    require(table, column, f"labels of at most {CHARACTERS:,} characters", long)
     return np.array([str(cell) for cell in cells])
 
 
@@ -231,25 +256,25 @@ def find(table: Table, text: str) -> int | None:
     return None
 
 
-def _different(cells: np.ndarray) -> tuple[list[Cell], np.ndarray]:
+def different(cells: np.ndarray) -> tuple[list[Cell], np.ndarray]:
     """The different cells of a column, and which of them each cell is."""
     codes, values = import_extra("pandas", "cli").factorize(cells, use_na_sentinel=False)
     return values.tolist(), codes
 
 
-def _require(table: Table, column: int, what: str, bad: Sequence[Cell]) -> None:
-    """Raises ValueError for the cells of a column that are bad, if there are any."""
+def require(table: Table, column: int, what: str, bad: Sequence[Cell]) -> None:
+    """Raises ColumnError for the cells of a column that are bad, if there are any."""
     if bad:
-        raise table.error(column, f"expected {what}, got {_rows(table.columns[column], bad)}")
+        raise table.error(column, f"expected {what}, got {_rows(table, column, bad)}")
 
 
-def _rows(cells: np.ndarray, bad: Sequence[Cell]) -> str:
+def _rows(table: Table, column: int, bad: Sequence[Cell]) -> str:
     """Where some cells stand; rows are counted from 1, a header not among them."""
-    wanted, texts = set(map(str, bad)), list(map(str, cells.tolist()))
+    wanted, texts = set(map(str, bad)), list(map(str, table.columns[column].tolist()))
     rows = [row for row, text in enumerate(texts) if text in wanted]
     words = [
-        f"{short(texts[row]) if texts[row] else 'an empty cell'} in row {row + 1}"
-        for row in rows[:SHOWN]
+        f"{short(texts[row]) if texts[row] else 'an empty cell'} in row {number + 1}"
+        for row, number in zip(rows, table.places(rows[:SHOWN]), strict=False)
     ]
     more = f", and {len(rows) - SHOWN:,} more" if len(rows) > SHOWN else ""
     return ", ".join(words) + more

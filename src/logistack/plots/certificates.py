@@ -13,7 +13,6 @@ from logistack.plots.arguments import require_samples
 from logistack.plots.points import annotate
 from logistack.plots.proofs import (
     Proof,
-    dimensions,
     draw_proof,
     hyperplane,
     require_proof,
@@ -106,18 +105,18 @@ def certificate(
     require_proof("certificate", certificate)
     sides = _sides(certificate, inputs, labels)
     if image_shape is not None:
-        if math.prod(image_shape) != dimensions(certificate):
+        if math.prod(image_shape) != certificate.features:
             raise ValueError(
-                f"image_shape: expected {dimensions(certificate)} pixels, got {image_shape}"
+                f"image_shape: expected {certificate.features} pixels, got {image_shape}"
             )
         figure = _draw_images(certificate, sides, image_shape)
-    elif dimensions(certificate) == 2:
+    elif certificate.features == 2:
         figure = _draw_plane(certificate, sides, axis_labels)
     elif isinstance(certificate, Separator):
         figure = _draw_distances(certificate, sides)
     else:
         figure = _draw_weights(certificate, sides)
-    if certificate.numerical_only:
+    if not certificate.proven:
         figure.supxlabel("numerical only: not proven", fontsize="medium")
     return figure
 
@@ -129,7 +128,7 @@ def _sides(certificate: Proof, inputs: ArrayLike | None, labels: ArrayLike | Non
         inputs, labels = certificate.inputs, certificate.labels
     if inputs is None or labels is None:
         raise ValueError("inputs: a certificate read from its text has no data: give it both")
-    samples = require_samples(inputs, labels, dimensions(certificate))
+    samples = require_samples(inputs, labels, certificate.features)
     classes = np.asarray(labels)
     positive = classes == certificate.positive
     negative = ~positive if certificate.negative is None else classes == certificate.negative

@@ -29,20 +29,15 @@ def require_proof(name: str, certificate: Any, features: int | None = None) -> N
             f"{name}: expected a Separator or a CommonPoint, got {type(certificate).__name__}"
             + (" (take one of its pairs, or of its rest)" if many else "")
         )
-    if features not in (None, dimensions(certificate)):
+    if features not in (None, certificate.features):
         raise ValueError(
-            f"{name}: expected one in {features} dimensions, got one in {dimensions(certificate)}"
+            f"{name}: expected one in {features} dimensions, got one in {certificate.features}"
         )
-
-
-def dimensions(certificate: Proof) -> int:
-    """How many features the samples of a certificate have."""
-    return len(certificate.weight if isinstance(certificate, Separator) else certificate.point)
 
 
 def hyperplane(certificate: Proof) -> Hyperplane | None:
     """The separator, or the weak line of hulls that touch; None if there is none to draw."""
-    line = certificate if isinstance(certificate, Separator) else certificate.weak_line
+    line = certificate.line
     # A weak line's numbers may be beyond what a float holds; their ratios are not.
     largest = max(map(abs, line.weight)) if line else 0
     if line is None or not largest:  # with no sample on one side, a separator has no place

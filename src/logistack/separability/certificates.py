@@ -7,7 +7,7 @@ numbers stay over the denominators they came with, and products are made in bloc
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from typing import Any, ClassVar, NamedTuple
 
@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from logistack.separability import words
-from logistack.separability.arithmetic import is_unit, mixes_to, range_of, too_long
+from logistack.separability.arithmetic import is_unit, mixes_to, range_of, scores, too_long
 from logistack.separability.data import Data, Label, data_of
-from logistack.separability.rational import Numbers
+from logistack.separability.rational import Columns, Numbers
 
 
 class Line(NamedTuple):
@@ -39,12 +39,18 @@ class Certificate:
 
     verdict: ClassVar[str]
     """The answer in a few words."""
+    role: ClassVar[str] = ""
+    """What the samples of `support` are."""
+    advice: ClassVar[str] = ""
+    """What may help whoever wants a model, if the answer is in the way of one."""
     numerical_only: bool = dataclasses.field(default=False, kw_only=True)
     """Whether the budget was spent before exact arithmetic had the last word: no proof."""
     inputs: Any = dataclasses.field(default=None, repr=False, compare=False, kw_only=True)
     labels: Any = dataclasses.field(default=None, repr=False, compare=False, kw_only=True)
 
-    def verify(self, inputs: ArrayLike | None = None, labels: ArrayLike | None = None) -> bool:
+    def verify(
+        self, inputs: ArrayLike | Columns | None = None, labels: ArrayLike | None = None
+    ) -> bool:
         """Whether this is a proof, by integers alone.
 
         Args:
@@ -62,19 +68,57 @@ class Certificate:
         return self.objection(inputs, labels) is None
 
     def objection(
-        self, inputs: ArrayLike | None = None, labels: ArrayLike | None = None
+        self, inputs: ArrayLike | Columns | None = None, labels: ArrayLike | None = None
     ) -> str | None:
         """Why `verify` is False, in words; None if it is True."""
-        if (inputs is None) != (labels is None):
-            raise ValueError("inputs, labels: expected both or neither, got one of them")
-        if inputs is None:
-            inputs, labels = self.inputs, self.labels
-        if inputs is None:
-            raise ValueError("inputs: a certificate read from its text has no data: give it both")
-        if any(part.numerical_only for part in self._parts()):
+        data = self._data(inputs, labels)
+        if not self.proven:
             return words.NUMERICAL
-        data = data_of(inputs, labels)
         return self._label_objection(data) or (None if self._holds(data) else words.DIFFERENT)
+
+    def support(
+        self, inputs: ArrayLike | Columns | None = None, labels: ArrayLike | None = None
+    ) -> tuple[int, ...]:
+        """The samples that the answer rests on, by number and in order; `role` says what they are.
+
+        Args:
+            inputs: as in `verify`.
+            labels: as in `verify`.
+
+        Raises:
+            ValueError: if there are no data, or not those that it is about.
+            TypeError: if inputs or labels are of a wrong kind.
+
+        >>> from logistack.separability import certify
+        >>> proof = certify([[0], [1], [2], [4]], [0, 0, 1, 1])
+        >>> proof.support(), proof.role
+        ((1, 2), 'the nearest samples')
+        """
+        data = self._data(inputs, labels)
+        objection = self._label_objection(data)
+        if objection is not None:
+            raise ValueError(f"labels: expected those of the certificate, but {objection}")
+        if self.features is not None and self.features != len(data.inputs.units):
+            raise ValueError(
+                f"inputs: expected {words.counted(self.features, 'feature')}, got "
+                f"{len(data.inputs.units):,}"
+            )
+        return tuple(sorted(self._support(data)))
+
+    @property
+    def proven(self) -> bool:
+        """Whether it and all that it consists of are more than numerical."""
+        return not any(part.numerical_only for part in self._parts())
+
+    @property
+    def features(self) -> int | None:
+        """How many the samples have, if it depends on that."""
+        return None
+
+    @property
+    def line(self) -> Line | None:
+        """A line with no sample on its wrong side and not all on it, if it has one."""
+        return None
 
     def describe(self, labels: ArrayLike, features: Sequence[str] | None = None) -> str:
         """The answer in sentences, for readers who have the data beside them.
@@ -100,7 +144,21 @@ class Certificate:
         """
         return to_text(self)
 
+    def _data(self, inputs: ArrayLike | Columns | None, labels: ArrayLike | None) -> Data:
+        """The data that a caller gives, or those that it was made of."""
+        if (inputs is None) != (labels is None):
+            raise ValueError("inputs, labels: expected both or neither, got one of them")
+        if inputs is None:
+            inputs, labels = self.inputs, self.labels
+        if inputs is None:
+            raise ValueError("inputs: a certificate read from its text has no data: give it both")
+        return data_of(inputs, labels)
+
     def _statement(self, labels: ArrayLike) -> str:
+        raise NotImplementedError
+
+    def _support(self, data: Data) -> Iterable[int]:
+        """The rows of data that have its labels."""
         raise NotImplementedError
 
     def _evidence(self) -> str:
@@ -171,6 +229,8 @@ class Separator(TwoSides):
     """
 
     verdict: ClassVar[str] = words.LINE
+    role: ClassVar[str] = words.NEAREST
+    advice: ClassVar[str] = words.RUNS_OFF
     weight: Sequence[Fraction]
     """(features,)"""
     bias: Fraction
@@ -193,6 +253,23 @@ class Separator(TwoSides):
         origin = Numbers(len(weight), weight.denominator, {})
         return nearest > 0 and exact and is_unit([weight, origin])
 
+    @property
+    def features(self) -> int:
+        """How many the samples have."""
+        return len(self.weight)
+
+    @property
+    def line(self) -> Line:
+        """The separator itself."""
+        return Line(self.weight, self.bias)
+
+    def _support(self, data: Data) -> Iterable[int]:
+        values, denominator = scores(data.inputs, Numbers.of(self.weight))
+        rows = np.concatenate(self._rows(data))
+        level = self.bias.numerator * denominator
+        distances = np.abs(values[rows].astype(object) * self.bias.denominator + level)
+        return rows[distances == distances.min()].tolist()
+
     def _statement(self, labels: ArrayLike) -> str:
         return words.line_between(*self._sides(labels), self.margin)
 
@@ -208,6 +285,7 @@ class NothingToSeparate(Separator):
     """
 
     verdict: ClassVar[str] = words.NOTHING
+    advice: ClassVar[str] = ""
 
     @classmethod
     def of(cls, label: Label, features: int, **data: Any) -> "NothingToSeparate":
@@ -222,6 +300,9 @@ class NothingToSeparate(Separator):
         weight = Numbers.of(self.weight)
         same = len(weight) == len(data.inputs.units) and not weight.numerators
         return same and self.bias == self.margin == 1
+
+    def _support(self, data: Data) -> Iterable[int]:
+        return ()
 
     def _statement(self, labels: ArrayLike) -> str:
         return words.nothing(self.positive)
@@ -239,6 +320,7 @@ class CommonPoint(TwoSides):
     """
 
     verdict: ClassVar[str] = words.NO_LINE
+    role: ClassVar[str] = words.MIXED
     point: Sequence[Fraction]
     """(features,)"""
     weights_positive: Sequence[Fraction]
@@ -283,6 +365,31 @@ class CommonPoint(TwoSides):
             value * line.bias.denominator for value in (here.low, here.high, there.low, there.high)
         )
         return above <= level <= low and below < high
+
+    @property
+    def advice(self) -> str:  # type: ignore[override]
+        """What may help; where there is a weak line, a fit runs off along it."""
+        return words.STACK if self.weak_line is None else f"{words.STACK}; {words.RUNS_OFF}"
+
+    @property
+    def features(self) -> int:
+        """How many the samples have."""
+        return len(self.point)
+
+    @property
+    def line(self) -> Line | None:
+        """The weak line, where the hulls only touch."""
+        return self.weak_line
+
+    def _support(self, data: Data) -> Iterable[int]:
+        sides = (self.weights_positive, self.weights_negative)
+        for rows, weights in zip(self._rows(data), sides, strict=True):
+            held = Numbers.of(weights)
+            if len(held) != len(rows):
+                raise ValueError(
+                    f"labels: expected {len(held):,} samples on a side, got {len(rows):,}"
+                )
+            yield from rows[list(held.numerators)].tolist()
 
     def _touching(self) -> bool | None:
         """Whether the hulls are known to touch only; None if that is open."""

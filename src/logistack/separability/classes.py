@@ -3,7 +3,7 @@
 import dataclasses
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any, ClassVar
 
@@ -48,6 +48,8 @@ class MultinomialSeparator(AllClasses):
     """
 
     verdict: ClassVar[str] = words.CLASSIFIER
+    role: ClassVar[str] = words.NEAREST
+    advice: ClassVar[str] = words.RUNS_OFF
     weight: Sequence[Sequence[Fraction]]
     """(classes, features)"""
     bias: Sequence[Fraction]
@@ -56,18 +58,31 @@ class MultinomialSeparator(AllClasses):
     """The least difference of a sample's own score and another, exactly."""
     classes: tuple[Label, ...]
 
+    @property
+    def features(self) -> int:
+        """How many the samples have."""
+        return len(self.weight[0])
+
     def least_difference(self, data: Data) -> tuple[int, int] | None:
         """The least own score less another's, as an integer over a denominator.
 
         None where the rows have no common denominator that is not much longer than their own.
         """
+        found = self._differences(data)
+        if found is None:
+            return None
+        differences, denominator = found
+        return int(min(differences)), denominator
+
+    def _differences(self, data: Data) -> tuple[np.ndarray, int] | None:
+        """For every sample the least, over one denominator."""
         rows = over_one_denominator([*self.weight, self.bias])
         if rows is None:
             return None
         *weights, bias = rows
         numbers = {label: number for number, label in enumerate(self.classes)}
         order = [numbers[label] for label in data.classes]
-        least, denominator = math.inf, 1
+        least, denominator = np.empty(len(data.own), object), 1
         for part in rational.blocks(len(data.own), max(row.bits() for row in rows)):
             inputs, own = data.inputs.take(part), data.own[part]
             mine, highest = np.full((2, len(own)), -math.inf, object)
@@ -77,8 +92,14 @@ class MultinomialSeparator(AllClasses):
                 here = own == place
                 mine[here] = products[here] + constant
                 highest[~here] = np.maximum(highest[~here], products[~here] + constant)
-            least = min(least, min(mine - highest))
-        return int(least), denominator
+            least[part] = mine - highest
+        return least, denominator
+
+    def _support(self, data: Data) -> Iterable[int]:
+        found = self._differences(data)
+        if found is None:
+            return ()
+        return np.flatnonzero(found[0] == min(found[0])).tolist()
 
     def _holds(self, data: Data) -> bool:
         if not len(self.weight) == len(self.bias) == len(self.classes) > 1:
@@ -115,6 +136,8 @@ class MultinomialCommonPoint(AllClasses):
     """
 
     verdict: ClassVar[str] = words.NO_CLASSIFIER
+    role: ClassVar[str] = words.EXCHANGED
+    advice: ClassVar[str] = words.STACK
     weights: Mapping[tuple[int, Label], Fraction] = dataclasses.field(hash=False)
     """Of (sample, class) where it is not 0; their sum is 1."""
     classes: tuple[Label, ...]
@@ -146,6 +169,9 @@ class MultinomialCommonPoint(AllClasses):
                 return False
         return True
 
+    def _support(self, data: Data) -> Iterable[int]:
+        return {sample for sample, _ in self.weights}
+
     def _evidence(self) -> str:
         return words.exchange(len({sample for sample, _ in self.weights}))
 
@@ -161,6 +187,24 @@ class Parts(AllClasses):
     """For every class, the answer about it and all others."""
     multinomial: Any
     """The answer about all classes at once."""
+
+    @property
+    def role(self) -> str:  # type: ignore[override]
+        """That of the answer about all classes at once, as its support and its advice are."""
+        return self.multinomial.role
+
+    @property
+    def advice(self) -> str:  # type: ignore[override]
+        """That of the answer about all classes at once."""
+        return self.multinomial.advice
+
+    @property
+    def features(self) -> int | None:
+        """How many the samples have, if it depends on that."""
+        return self.multinomial.features
+
+    def _support(self, data: Data) -> Iterable[int]:
+        return self.multinomial._support(data)
 
     def _parts(self) -> list[Certificate]:
         return [self, *self.pairs.values(), *self.rest.values(), self.multinomial]

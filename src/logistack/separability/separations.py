@@ -65,6 +65,7 @@ class Recession(Certificate):
     with more than two classes these for every class but the first.
     """
 
+    role: ClassVar[str] = words.SEPARATED
     noun: ClassVar[str]
     """What a row is called."""
     rows: int
@@ -94,6 +95,16 @@ class Recession(Certificate):
         return self.kind if self.kind == words.OVERLAP else f"{self.kind} separation"
 
     @property
+    def advice(self) -> str:  # type: ignore[override]
+        """What may help whoever wants a fit."""
+        return words.remedies(self.kind, self.estimates)
+
+    @property
+    def features(self) -> int:
+        """How many the samples have."""
+        return len(self.coefficients) // len(self._heads()) - 1
+
+    @property
     def rank(self) -> int | None:
         """That of the samples with a constant, or None where it is not proven."""
         own, lacking = len(self.all_rows.rows), len(self.all_rows.null)
@@ -111,7 +122,7 @@ class Recession(Certificate):
         Args:
             features: their names; x0, x1, ... if None.
         """
-        count = len(self.coefficients) // len(self._heads()) - 1
+        count = self.features
         names = [f"x{number}" for number in range(count)] if features is None else list(features)
         if len(names) != count:
             raise ValueError(f"features: expected {count:,} names, got {len(names):,}")
@@ -289,6 +300,14 @@ class Separation(TwoSides, Recession):
         *weight, bias = self.directions[0]
         return Line(tuple(weight), bias)
 
+    @property
+    def line(self) -> Line | None:
+        """Its direction, unless that is no line at all."""
+        return self.direction if self.separated else None
+
+    def _support(self, data: Data) -> Iterable[int]:
+        return self.separated
+
     def _label_objection(self, data: Data) -> str | None:
         alone = data.classes == (self.positive,) and self.negative is None and not self.others
         return None if alone else super()._label_objection(data)
@@ -310,6 +329,9 @@ class MultinomialSeparation(AllClasses, Recession):
 
     noun: ClassVar[str] = "difference"
     classes: tuple[Label, ...]
+
+    def _support(self, data: Data) -> Iterable[int]:
+        return {row // (len(self.classes) - 1) for row in self.separated}
 
     def _heads(self) -> list[str]:
         return [f"{words.named(label)}: " for label in self.classes[1:]]
@@ -336,6 +358,10 @@ class ClassSeparations(Parts):
     """For every class, that of it and all others."""
     multinomial: MultinomialSeparation
     """That of the multinomial model."""
+
+    def describe(self, labels: ArrayLike, features: Sequence[str] | None = None) -> str:
+        """The answers in a table, and then what every coefficient's multinomial estimate does."""
+        return f"{super().describe(labels)}\n{self.multinomial.table(features)}"
 
     def __str__(self) -> str:
         kinds = [part.kind for part in self.pairs.values()], [p.kind for p in self.rest.values()]

@@ -26,8 +26,22 @@ UNDECIDED = "undecided"
 BOTH = "+∞ or -∞"
 NUMERICAL = "it has an answer in floating point, and says itself that this is no proof"
 DIFFERENT = "its numbers and those of the data do not agree"
+NEAREST = "the nearest samples"
+MIXED = "the mixed samples"
+EXCHANGED = "the exchanged samples"
+SEPARATED = "the separated samples"
+RUNS_OFF = (
+    "maximum likelihood has no finite fit here, but Firth's penalty has one, and so may have a "
+    "model of fewer columns"
+)
+STACK = "a stack with a hidden layer may be without errors where no line is"
+ORDINARY = f"the fit of maximum likelihood is finite, as it stands; {STACK}"
 SHOWN = 10
 """So many labels are named."""
+MOST_LINES = 100
+"""So many coefficients have a line of their own."""
+MOST_RANGES = 30
+"""So many rows, or ranges of them, are."""
 LONGEST = 200
 """Characters of a label that are shown, or bits of a number."""
 
@@ -52,10 +66,25 @@ def named(label: Any) -> str:
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
 
 
+def ranges(rows: Sequence[int]) -> str:
+    """Numbers in order, where there is no gap as a range; if they are many, the first."""
+    starts = [k for k, row in enumerate(rows) if not k or row != rows[k - 1] + 1]
+    ends = [k - 1 for k in starts[1:]] + [len(rows) - 1]
+    texts = [
+        f"{rows[a]}" if a == b else f"{rows[a]}{'-' if b > a + 1 else ', '}{rows[b]}"
+        for a, b in zip(starts[:MOST_RANGES], ends, strict=False)
+    ]
+    return ", ".join(texts) + f", ... ({len(rows):,} in all)" * (len(starts) > MOST_RANGES)
+
+
 def listed(labels: Sequence[Any]) -> str:
     """The first labels, and how many there are if these are not all."""
-    words = ", ".join(map(named, labels[:SHOWN]))
-    return words if len(labels) <= SHOWN else f"{words}, ... ({len(labels):,} in all)"
+    return listed_texts(list(map(named, labels)))
+
+
+def listed_texts(texts: Sequence[str]) -> str:
+    """The same of texts."""
+    return ", ".join(texts[:SHOWN]) + f", ... ({len(texts):,} in all)" * (len(texts) > SHOWN)
 
 
 def margin(value: Fraction) -> str:
@@ -124,18 +153,30 @@ def recession(separated: int, rows: int, noun: str, estimates: Sequence[str]) ->
     return f"{samples}; of {counted(len(estimates), 'estimate')}, {words}"
 
 
+def remedies(kind: str, estimates: Sequence[str]) -> str:
+    """What may help where estimates run off, or there are too many."""
+    first = "one of two columns that say the same can go; " * (UNIDENTIFIED in estimates)
+    if kind != OVERLAP:
+        return f"{first}{RUNS_OFF}"
+    return f"{first}{ORDINARY if set(estimates) == {FINITE} else STACK}"
+
+
 def sentence(text: str) -> str:
     """A line as a sentence."""
     return f"{text[:1].upper()}{text[1:]}."
 
 
 def coefficients(names: Sequence[str], estimates: Sequence[str]) -> str:
-    """A table of what every estimate does."""
-    width = max(map(len, names))
-    return "\n".join(
-        f"  {name:<{width}}  {BOTH if word == EITHER else word}"
-        for name, word in zip(names, estimates, strict=True)
-    )
+    """A table of what every estimate does; of many, by what they do."""
+    texts = [BOTH if word == EITHER else word for word in estimates]
+    rows = list(zip(names, texts, strict=True))
+    if len(rows) > MOST_LINES:
+        rows = [
+            (text, listed_texts([name for name, own in rows if own == text]))
+            for text in dict.fromkeys(texts)
+        ]
+    width = max(len(first) for first, _ in rows)
+    return "\n".join(f"  {first:<{width}}  {second}" for first, second in rows)
 
 
 def line(verdict: str, evidence: str, numerical_only: bool) -> str:
