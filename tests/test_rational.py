@@ -96,6 +96,14 @@ def test_products_with_numbers_of_very_different_lengths_are_exact(data):
     bits = data.draw(st.sampled_from([1, 30, 50, 61]))
     row = st.lists(st.integers(-(2**bits), 2**bits), min_size=width, max_size=width)
     matrix = data.draw(st.lists(row, max_size=3))
+    long_bits = data.draw(st.sampled_from([61, 62, 93, 200, 247, 248, 249, 5000]))
+    long = data.draw(
+        st.lists(st.integers(-(2**long_bits), 2**long_bits), min_size=width, max_size=width)
+    )
+    pieces = rational.pieces(np.array([*matrix, long], object).reshape(-1, width))
+    assert rational.dot_of(pieces, np.array(vector, object)).tolist() == [
+        sum(a * b for a, b in zip(r, vector, strict=True)) for r in [*matrix, long]
+    ]
     for dtype in (np.int64, object):
         rows = np.array(matrix, dtype).reshape(len(matrix), width)
         found = rational.dot(rows, np.array(vector, object)).tolist()

@@ -72,7 +72,7 @@ def rows_of(inputs, own, classes):
     """The rows of the multinomial model, in fractions."""
     inputs = [[Fraction(value) for value in [*row, 1]] for row in inputs]
     samples = np.array(inputs, object).reshape(len(inputs), -1)
-    exact = Differences(samples, np.array(own), classes)
+    exact = Differences(samples, np.array(own), classes, (samples,))
     return exact.take(np.arange(len(exact))).tolist()
 
 

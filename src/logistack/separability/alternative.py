@@ -46,6 +46,10 @@ class Rows(Protocol):
     def take(self, rows: np.ndarray) -> np.ndarray:
         """Some of them as a matrix."""
 
+
+class ExactRows(Rows, Protocol):
+    """Rows of integers."""
+
     def total(self, rows: np.ndarray, amounts: np.ndarray | None = None) -> np.ndarray:
         """The sum of some of them, each as often as its amount."""
 
@@ -85,6 +89,13 @@ class Differences:
     own: np.ndarray
     """(samples,), the number of each one's class."""
     classes: int
+    pieces: tuple[np.ndarray, ...] = ()
+    """Those of the samples."""
+
+    def __post_init__(self) -> None:
+        """Finds the pieces, once for all products."""
+        if not self.pieces:
+            object.__setattr__(self, "pieces", rational.pieces(self.samples))
 
     @classmethod
     def of(cls, inputs: rational.Columns, own: np.ndarray, classes: int) -> "Differences":
@@ -99,7 +110,8 @@ class Differences:
     def parts(self, bits: int) -> Iterator["Differences"]:
         """So many samples at a time that products of so many bits fit in memory."""
         for part in rational.blocks(len(self.samples), bits * self.classes):
-            yield Differences(self.samples[part], self.own[part], self.classes)
+            pieces = tuple(piece[part] for piece in self.pieces)
+            yield Differences(self.samples[part], self.own[part], self.classes, pieces)
 
     def others(self) -> np.ndarray:
         """(samples, classes - 1), the classes that a sample is not of, in order."""
@@ -109,7 +121,7 @@ class Differences:
     def dot(self, direction: np.ndarray) -> np.ndarray:
         """The products a · v, a sample's other classes in order."""
         parts = direction.reshape(self.classes - 1, -1)
-        scores = np.stack([rational.dot(self.samples, part) for part in parts], axis=1)
+        scores = np.stack([rational.dot_of(self.pieces, part) for part in parts], axis=1)
         scores = np.concatenate([np.zeros_like(scores[:, :1]), scores], axis=1)
         own = np.take_along_axis(scores, self.own[:, None], axis=1)
         return (own - np.take_along_axis(scores, self.others(), axis=1)).ravel()
@@ -131,7 +143,8 @@ class Differences:
         given = np.zeros((self.classes, len(self.samples)), amounts.dtype)
         np.add.at(given, (self.own[sample], sample), amounts)
         np.subtract.at(given, (place + (place >= self.own[sample]), sample), amounts)
-        return np.concatenate([rational.dot(self.samples.T, own) for own in given[1:]])
+        pieces = [piece.T for piece in self.pieces]
+        return np.concatenate([rational.dot_of(pieces, own) for own in given[1:]])
 
 
 def _amounts(rows: np.ndarray, amounts: np.ndarray | None) -> np.ndarray:
@@ -180,7 +193,7 @@ class Clock:
 
 
 def alternative(
-    exact: Rows, approximate: Rows, lift: Callable[[np.ndarray], np.ndarray], clock: Clock
+    exact: ExactRows, approximate: Rows, lift: Callable[[np.ndarray], np.ndarray], clock: Clock
 ) -> Answer:
     """Which of the two exists, with its proof.
 
@@ -199,7 +212,7 @@ def alternative(
         if (exact.dot(lifted) > 0).all():
             return Answer(lifted, None, proven=True)
     try:
-        solved = _nearest_points(approximate, clock)
+        solved = nearest_points(approximate, clock)
         if solved is not None:
             weights, direction, separates = solved
             support = sorted(weights, key=weights.__getitem__, reverse=True)
@@ -237,7 +250,7 @@ def _solve(matrix: np.ndarray, right: np.ndarray) -> np.ndarray:
     return np.linalg.solve(matrix + ridge * np.identity(len(matrix)), right)
 
 
-def _nearest_points(rows: Rows, clock: Clock) -> tuple[dict[int, float], np.ndarray, bool] | None:
+def nearest_points(rows: Rows, clock: Clock) -> tuple[dict[int, float], np.ndarray, bool] | None:
     """The linear program's weights above 0, its direction, and whether that seems to separate.
 
     It is solved on some rows, to which those are added that its direction is too near to, until
@@ -266,17 +279,22 @@ def solved_program(cost: np.ndarray, seconds: float, **constraints: Any) -> Any:
     """SciPy's solution of a linear program, at a corner; None where the solver gives up."""
     from scipy import optimize
 
-    solution = optimize.linprog(
-        cost,
-        **constraints,
-        method="highs-ds",
-        options={
-            "time_limit": seconds,
-            "primal_feasibility_tolerance": 1e-10,
-            "dual_feasibility_tolerance": 1e-10,
-        },
-    )
-    return solution if solution.status == 0 else None
+    for tolerance in (1e-10, 1e-7):  # the finer one is sometimes beyond what floats can do
+        solution = optimize.linprog(
+            cost,
+            **constraints,
+            method="highs-ds",
+            options={
+                "time_limit": seconds,
+                "primal_feasibility_tolerance": tolerance,
+                "dual_feasibility_tolerance": tolerance,
+            },
+        )
+        if solution.status == 0:
+            return solution
+        if solution.status != 4:  # numerical difficulties
+            break
+    return None
 
 
 def _linear_program(
@@ -308,7 +326,7 @@ def _linear_program(
 
 
 def _repair(
-    exact: Rows, support: Sequence[int], weights: dict[int, float], lifted: np.ndarray
+    exact: ExactRows, support: Sequence[int], weights: dict[int, float], lifted: np.ndarray
 ) -> Answer | None:
     """The exact answer at a guess of which rows bear weight, or None where the guess is wrong."""
     support = [row for row in support if weights[row] > 1e-9 * weights[support[0]]]
@@ -365,7 +383,7 @@ def _combination(
     return [Fraction(w, total) for w in integers]
 
 
-def _simplex(exact: Rows, support: Sequence[int], clock: Clock) -> Answer:
+def _simplex(exact: ExactRows, support: Sequence[int], clock: Clock) -> Answer:
     """The same linear program in integers, to its end.
 
     With slack for what the combination of rows lacks, the program is

@@ -25,9 +25,9 @@ from logistack.separability import words
 from logistack.separability.alternative import (
     ROUNDING,
     Clock,
+    ExactRows,
     Matrix,
     OutOfTimeError,
-    Rows,
     alternative,
 )
 from logistack.separability.partition import (
@@ -44,7 +44,8 @@ MOST = 10**7
 
 INFINITE, MINUS_INFINITE, EITHER = words.INFINITE
 NEWTON_STEPS = 60
-LAST_WEIGHT = 2.0**45
+STEPS = 4
+"""Beyond the first, to turn a coefficient before it is asked whether it can be."""
 
 
 class Rank(NamedTuple):
@@ -88,7 +89,7 @@ class Estimates(NamedTuple):
     each: list[Estimate]
 
 
-def estimates(exact: Rows, found: Partition, clock: Clock) -> Estimates:
+def estimates(exact: ExactRows, found: Partition, clock: Clock) -> Estimates:
     """What the estimate of every coefficient does."""
     separated = np.flatnonzero(found.separated)
     all_rows = _rank(found.span.of_all(exact) if separated.size else found.span)
@@ -132,7 +133,7 @@ def _rank(span: Span) -> Rank:
 class _Search:
     """The search for second directions, in the coordinates y of the null space."""
 
-    exact: Rows
+    exact: ExactRows
     rows: Array
     """Those that are separated, by number."""
     basis: Array
@@ -154,7 +155,7 @@ class _Search:
 
     @classmethod
     def of(
-        cls, exact: Rows, found: Partition, rows: Array, basis: Array, open_: list[int]
+        cls, exact: ExactRows, found: Partition, rows: Array, basis: Array, open_: list[int]
     ) -> "_Search":
         """With a first direction that moves every open coefficient."""
         reduced = np.stack([exact.dot(column)[rows] for column in basis.T], axis=1)
@@ -177,7 +178,6 @@ class _Search:
         lifted = [Fraction(int(s)) / Fraction(u) for s, u in zip(scale, unit, strict=True)]
         inner = _largest_is_one(direction[free], np.array(lifted, object))
         inner *= np.sqrt(len(rows)) / np.linalg.norm(inner)
-        middle = _along(floats.matrix, inner, np.zeros(len(inner)))
         return cls(
             exact,
             rows,
@@ -187,7 +187,7 @@ class _Search:
             np.concatenate([reduced, targets]),
             np.concatenate([floats.matrix, beside]),
             lift,
-            middle,
+            _middle(floats.matrix, inner),
             np.zeros(0, int),
         )
 
@@ -203,17 +203,26 @@ class _Search:
             return found
         count = len(self.rows)
         bearing, against = self.floats[:count], self.floats[count:]
+        points = _toward(bearing, self.middle, against)
+        turned = points @ against.T > 0
         try:
+            # Those that turn most go first, so that few are needed.
+            for number in np.argsort(-turned.sum(axis=1), kind="stable"):
+                if turned[number, number] and self.open[number] not in found:
+                    clock.left()
+                    self._turn(found, points[number])
             for number, place in enumerate(self.open):
-                if place in found:
-                    continue
-                clock.left()
-                point = _along(bearing, self.middle, against[number])
-                if against[number] @ point > 0:
-                    self._turn(found, point)
-                nearest = np.argsort(bearing @ point, kind="stable")
-                self.working = nearest[: 4 * self.basis.shape[1]]
+                point = points[number]
+                for _ in range(STEPS):
+                    if place in found:
+                        break
+                    clock.left()
+                    (point,) = _toward(bearing, point, against[number : number + 1])
+                    if against[number] @ point > 0:
+                        self._turn(found, point)
                 if place not in found:
+                    nearest = np.argsort(bearing @ point, kind="stable")
+                    self.working = nearest[: 4 * self.basis.shape[1]]
                     self._solve(found, number, clock)
                 if place not in found:
                     self._decide(found, number, clock)
@@ -310,37 +319,51 @@ class _Search:
             self.directions.append(direction // math.gcd(*direction))
 
 
-def _newton(rows: Array, point: Array, pull: Array) -> Array | None:
-    """Newton's step from a point of the cone, or None where floating point is not enough."""
-    relative = rows / (rows @ point)[:, None]
-    gradient = point - relative.sum(axis=0) - pull
-    try:
-        step = np.linalg.solve(relative.T @ relative + np.identity(len(point)), -gradient)
-    except np.linalg.LinAlgError:
-        return None
-    return step if np.isfinite(step).all() else None
+def _middle(rows: Array, start: Array) -> Array:
+    """The point of the cone a · y > 0 where ½|y|² - Σ log a · y is least.
 
-
-def _along(rows: Array, start: Array, target: Array) -> Array:
-    """The point of the cone a · y > 0 that is reached from another on the way along a target c.
-
-    Newton's method follows the minimum of ½|y|² - Σ log a · y - τ c · y as τ grows, until
-    c · y > 0 (Nesterov & Nemirovskii, "Interior-point polynomial algorithms in convex
-    programming", 1994). If that never is, the rows that stop it are nearest in the end. If c is
-    0, that is the middle of the cone.
+    Newton's method finds it from another point (Nesterov & Nemirovskii, "Interior-point
+    polynomial algorithms in convex programming", 1994). Where rounding stops it before, it is in
+    the cone all the same.
     """
-    point, weight = start, 1.0
+    point = start
     with np.errstate(all="ignore"):
         for _ in range(NEWTON_STEPS):
-            step = _newton(rows, point, weight * target)
-            if step is None or target @ point > 0 or weight > LAST_WEIGHT:
+            relative = rows / (rows @ point)[:, None]
+            step = _solved(relative, relative.sum(axis=0) - point)
+            if step is None:
                 break
-            change, values = rows @ step, rows @ point
-            room = np.min(values[change < 0] / -change[change < 0], initial=2.0)
+            room = 1 / np.max(-(relative @ step), initial=0.5)
             point = point + min(1.0, 0.9 * room) * step
-            if room > 1:
-                weight *= 8
+            if np.abs(relative @ step).max() < 0.1:
+                break
     return point
+
+
+def _toward(rows: Array, point: Array, targets: Array) -> Array:
+    """The points of the cone a · y > 0 that are reached from another on the way along targets.
+
+    About a point there is an ellipsoid in the cone, in which the relative changes of all a · y
+    have a sum of squares of at most 1 (Dikin, "Iterative solution of problems of linear and
+    quadratic programming", 1967). Where a target is greatest in it, there the way leads, and on
+    until nearly the border.
+    """
+    with np.errstate(all="ignore"):
+        relative = rows / (rows @ point)[:, None]
+        steps = _solved(relative, targets.T)
+        if steps is None:
+            return np.tile(point, (len(targets), 1))
+        room = 1 / np.max(-(relative @ steps), axis=0, initial=1e-9)
+        return point + (0.99 * room * steps).T
+
+
+def _solved(relative: Array, right: Array) -> Array | None:
+    """Solutions for the second derivative at a point, or None where floats are not enough."""
+    try:
+        found = np.linalg.solve(relative.T @ relative + np.identity(relative.shape[1]), right)
+    except np.linalg.LinAlgError:
+        return None
+    return found if np.isfinite(found).all() else None
 
 
 def _largest_is_one(numerators: Array, denominators: Array) -> Array:

@@ -22,29 +22,39 @@ question is Gordan's again (Borwein & Wolkowicz, "Facial reduction for a cone-co
 problem", 1981).
 """
 
+import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fractions import Fraction
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from logistack.separability import rational
 from logistack.separability.alternative import (
     ROUNDING,
+    SMALL,
     Clock,
+    ExactRows,
     Matrix,
     OutOfTimeError,
     Rows,
     alternative,
     least_squares,
+    nearest_points,
     solved_program,
 )
 
 WORKING_ROWS = 500
 """As many rows go into the first linear program, or four for each of their entries."""
 
+MANY = 200
+"""From so many entries on, the programs are of the entries that Gordan's weights leave."""
+
 Array = np.ndarray
+Face: TypeAlias = dict[int, float]
+Weights: TypeAlias = dict[int, Any]
+"""By row: fractions, and integers, which are faster where there are many."""
 
 
 class WrongGuessError(Exception):
@@ -63,7 +73,7 @@ class Span(NamedTuple):
     @classmethod
     def of(
         cls,
-        exact: Rows,
+        exact: ExactRows,
         rows: Array,
         independent: Callable[[list[list[int]]], list[int]] = rational.independent,
     ) -> "Span":
@@ -72,11 +82,11 @@ class Span(NamedTuple):
         own = independent(matrix.T.tolist())
         return cls(rows[own].tolist(), matrix[own], independent(matrix[own].tolist()))
 
-    def of_all(self, exact: Rows) -> "Span":
+    def of_all(self, exact: ExactRows) -> "Span":
         """The span of all rows, these among them."""
         span = self
         while len(span.rows) < span.matrix.shape[1]:
-            outside = np.flatnonzero(exact.dot(span.orthogonal_modulo()) % rational.PRIME)
+            outside = np.flatnonzero(span.outside(exact, np.arange(len(exact))))
             if not outside.size:
                 break
             step = max(1, len(outside) // (2 * span.matrix.shape[1]))
@@ -107,28 +117,38 @@ class Span(NamedTuple):
             vectors[:, place] //= max(1, math.gcd(*vectors[:, place]))
         return vectors
 
-    def balance(self, total: Array) -> list[Fraction]:
-        """The amounts of these rows that add up to the negative of a total.
+    def balances(self, totals: Sequence[Array]) -> list[list[Fraction]]:
+        """The amounts of these rows that add up to the negative of each total.
 
         Raises:
-            WrongGuessError: if the total is outside of the span.
+            WrongGuessError: if a total is outside of the span.
         """
         equations = self.matrix[:, self.pivots].T.tolist()
-        amounts = rational.solve(equations, (-total[self.pivots]).tolist())
-        numerators, denominator = rational.over_common_denominator(amounts)
-        sums = rational.dot(
-            self.matrix.T, np.array(numerators, object)
-        ) + denominator * total.astype(object)
-        if sums.any():
-            raise WrongGuessError
-        return amounts
+        right = [[-total[pivot] for total in totals] for pivot in self.pivots]
+        solutions = rational.solve_all(equations, right)
+        found = [list(amounts) for amounts in zip(*solutions, strict=True)]
+        found = found or [[] for _ in totals]
+        for amounts, total in zip(found, totals, strict=True):
+            numerators, denominator = rational.over_common_denominator(amounts)
+            sums = rational.dot(
+                self.matrix.T, np.array(numerators, object)
+            ) + denominator * total.astype(object)
+            if sums.any():
+                raise WrongGuessError
+        return found
 
-    def orthogonal_modulo(self) -> Array:
-        """A random vector that is orthogonal to all rows modulo a prime.
+    def balance(self, total: Array) -> list[Fraction]:
+        """The same for one total."""
+        return self.balances([total])[0]
 
-        So a row is certainly outside the span if it is not orthogonal to the vector, and nearly
-        certainly inside if it is.
+    def outside(self, exact: ExactRows, rows: Array) -> Array:
+        """Which of some rows are not in the span: certainly these, and nearly certainly no others.
+
+        A random vector that is orthogonal to the span modulo a prime tells.
         """
+        return (exact.dot(self._orthogonal_modulo())[rows] % rational.PRIME).astype(bool)
+
+    def _orthogonal_modulo(self) -> Array:
         prime = rational.PRIME
         vector = np.random.default_rng(0).integers(1, prime, self.matrix.shape[1]).astype(object)
         vector[self.pivots] = 0
@@ -145,14 +165,14 @@ class Partition(NamedTuple):
     """(entries,), integers: a · v > 0 on the rows that are separated, 0 on the others."""
     separated: Array
     """(rows,), whether each is."""
-    weights: dict[int, Fraction]
+    weights: Weights
     """λ of the others, where it is not 1."""
     span: Span
     """That of the others."""
 
 
 def partition(
-    exact: Rows, approximate: Rows, lift: Callable[[Array], Array], clock: Clock
+    exact: ExactRows, approximate: Rows, lift: Callable[[Array], Array], clock: Clock
 ) -> Partition:
     """The largest set of rows that a direction separates.
 
@@ -173,39 +193,122 @@ def partition(
 
 class _Guess(NamedTuple):
     direction: Array
-    """(entries,), in floating point."""
-    rows: Array
-    """Those of the working rows that bear weight, the heaviest first."""
+    """(entries,), in floating point; zeros if no row is separated."""
+    faces: list[Face]
+    """The rows of each cancel with these weights, but for what the rows of those before span."""
     span: Span
-    """That of these rows."""
+    """That of the rows of all."""
 
 
-def _guess(exact: Rows, approximate: Rows, clock: Clock) -> _Guess | None:
-    """What floating point finds, or None where the solver gives up.
+@dataclasses.dataclass(frozen=True)
+class _Reduced:
+    """Some of other rows, in the coordinates of a basis."""
 
-    The program is solved on some rows, to which those are added that its direction leaves on the
+    all: Rows
+    rows: Array
+    """By number."""
+    basis: Array
+    """(entries, coordinates), orthonormal."""
+    lengths: Array
+    """Those of the rows in these coordinates, by which they are divided; ones before."""
+
+    @classmethod
+    def of_all(cls, rows: Rows) -> "_Reduced":
+        """All of them as they are."""
+        basis = np.identity(rows.take(np.zeros(1, int)).shape[1])
+        return cls(rows, np.arange(len(rows)), basis, np.ones(len(rows)))
+
+    def orthogonal(self, exact: ExactRows, span: Span) -> "_Reduced":
+        """Those that are not in a span, orthogonal to it."""
+        known = self.all.take(np.array(span.rows))
+        basis = np.linalg.qr(known.T, mode="complete")[0][:, len(span.rows) :]
+        rows = self.rows[span.outside(exact, self.rows)]
+        parts = np.array_split(rows, 1 + len(rows) * len(basis) // SMALL)
+        lengths = [np.linalg.norm(self.all.take(part) @ basis, axis=1) for part in parts]
+        return _Reduced(self.all, rows, basis, np.maximum(np.concatenate(lengths), ROUNDING))
+
+    def face(self, rows: Array, weights: Array) -> Face:
+        """Weights of some rows, by number, for the rows as they are."""
+        given = (weights / self.lengths[rows]).tolist()
+        return dict(zip(self.rows[rows].tolist(), given, strict=True))
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self.rows)
+
+    def dot(self, direction: Array) -> Array:
+        """The products a · v."""
+        return self.all.dot(self.basis @ direction)[self.rows] / self.lengths
+
+    def take(self, rows: Array) -> Array:
+        """Some of them as a matrix."""
+        return self.all.take(self.rows[rows]) @ self.basis / self.lengths[rows, None]
+
+
+def _guess(exact: ExactRows, approximate: Rows, clock: Clock) -> _Guess | None:
+    """What floating point finds, or None where the solver gives up or rounding misleads it."""
+    rows = _Reduced.of_all(approximate)
+    faces: list[Face] = []
+    span = Span.of(exact, rows.rows[:0])
+    # Gordan's weights leave a much smaller question where there are many entries, and cost less.
+    while rows.basis.shape[1] >= MANY:
+        if len(rows) * rows.basis.shape[1] <= SMALL:
+            matrix = rows.take(np.arange(len(rows)))
+            direction = least_squares(matrix)
+            if (matrix @ direction > ROUNDING).all():
+                return _Guess(rows.basis @ direction, faces, span)
+        solved = nearest_points(rows, clock)
+        if solved is None:
+            return None
+        weights, direction, separates = solved
+        if separates:
+            return _Guess(rows.basis @ direction, faces, span)
+        least = 1e-9 * max(weights.values())
+        weighed = {row: weight for row, weight in weights.items() if weight > least}
+        faces.append(rows.face(np.array(list(weighed)), np.array(list(weighed.values()))))
+        size = rows.basis.shape[1]
+        span = Span.of(exact, np.array([*span.rows, *_heaviest_first(faces[-1])]))
+        rows = rows.orthogonal(exact, span)
+        if not len(rows):
+            return _Guess(np.zeros(len(rows.basis)), faces, span)
+        if rows.basis.shape[1] > 0.9 * size:
+            break
+    return _with_programs(exact, rows, faces, span, clock)
+
+
+def _heaviest_first(face: Face) -> list[int]:
+    return sorted(face, key=face.__getitem__, reverse=True)
+
+
+def _with_programs(
+    exact: ExactRows, rows: _Reduced, faces: list[Face], span: Span, clock: Clock
+) -> _Guess | None:
+    """The rest of a guess: the direction, and a face of all other rows that are not separated.
+
+    The programs are solved on some rows, to which those are added that the direction leaves on the
     wrong side or near it, until there are none but what the rows that bear weight span.
     """
-    entries = approximate.take(np.zeros(1, int)).shape[1]
-    size = max(WORKING_ROWS, 4 * entries)
-    working = np.arange(len(approximate))
+    entries = span.matrix.shape[1]
+    size = max(WORKING_ROWS, 4 * rows.basis.shape[1])
+    working = np.arange(len(rows))
     if size < len(working):
         working = np.random.default_rng(0).choice(working, size, replace=False)
     while True:
-        solved = _floating_point(approximate.take(working), clock)
+        solved = _floating_point(rows.take(working), clock)
         if solved is None:
             return None
         direction, excess = solved
         bearing = np.flatnonzero(excess > -0.5)
-        rows = working[bearing[np.argsort(-excess[bearing], kind="stable")]]
-        span = Span.of(exact, rows)
-        if len(span.rows) == entries:
-            return _Guess(direction, rows, span)
-        values = approximate.dot(direction)
+        face = rows.face(working[bearing], 1 + excess[bearing])
+        whole = Span.of(exact, np.array([*span.rows, *_heaviest_first(face)], int))
+        found = _Guess(rows.basis @ direction, [*faces, face] if face else faces, whole)
+        if len(whole.rows) == entries:
+            return found
+        values = rows.dot(direction)
         near = np.setdiff1d(np.flatnonzero(values < 0.1), working, assume_unique=True)
-        near = near[(exact.dot(span.orthogonal_modulo())[near] % rational.PRIME).astype(bool)]
+        near = near[whole.outside(exact, rows.rows[near])]
         if not near.size:
-            return _Guess(direction, rows, span)
+            return found
         lowest = near[np.argsort(values[near], kind="stable")]
         working = np.concatenate([working, lowest[:size]])
 
@@ -252,35 +355,72 @@ def _linear_program(target: Array, rows: Array, seconds: float) -> tuple[Array, 
     return solution.x, -solution.ineqlin.marginals
 
 
-def _proven(exact: Rows, guess: _Guess, lift: Callable[[Array], Array]) -> Partition:
+def _proven(exact: ExactRows, guess: _Guess, lift: Callable[[Array], Array]) -> Partition:
     """The partition with its proof, which is exact."""
-    rows, span = guess.rows, guess.span
-    direction = np.zeros(len(guess.direction), object)
+    span = guess.span
+    direction = np.zeros(span.matrix.shape[1], object)
     separated = np.zeros(len(exact), bool)
-    if len(span.rows) < len(direction):
+    if guess.direction.any():
+        bearing = [row for face in guess.faces for row in face]
         for bits in (16, 53):
             near = lift(short(guess.direction, bits))
             direction = span.orthogonal(near[:, None])[:, 0]
             products = exact.dot(direction)
-            if not (products < 0).any() and not products[rows].any():
+            if not (products < 0).any() and not products[bearing].any():
                 break
         else:
             raise WrongGuessError
         separated = products > 0
-    light = np.setdiff1d(rows, span.rows)
-    heavy = span.balance(exact.total(light))
-    if min(heavy, default=1) <= 0:
+    return _whole(exact, direction, separated, _weights(exact, guess), span)
+
+
+def _weights(exact: ExactRows, guess: _Guess) -> Weights:
+    """Weights near those of the faces that make all their rows cancel.
+
+    Rows that heavier ones span keep a short number near their weight, from which those of the
+    others follow. What the rows of a face lack, those of the faces before it make up for, and of
+    these a multiple outweighs that.
+    """
+    span = guess.span
+    own = set(span.rows)
+    light = [
+        {row: weight for row, weight in face.items() if row not in own} for face in guess.faces
+    ]
+    if not all(light):
         raise WrongGuessError
-    weights = dict.fromkeys(light.tolist(), Fraction(1))
-    weights |= zip(span.rows, heavy, strict=True)
-    return _whole(exact, direction, separated, weights, span)
+    integers = [_short_integers(face) for face in light]
+    totals = [
+        exact.total(np.array(list(face)), np.array(list(face.values()), object))
+        for face in integers
+    ]
+    found: Weights = {}
+    heavy = [Fraction(0)] * len(span.rows)
+    for face, short_ones, amounts in reversed(
+        list(zip(guess.faces, integers, span.balances(totals), strict=True))
+    ):
+        bearing = [place for place, row in enumerate(span.rows) if row in face]
+        if any(amounts[place] <= 0 for place in bearing):
+            raise WrongGuessError
+        least = [1 + math.floor(-heavy[place] / amounts[place]) for place in bearing]
+        factor = max(1, *least) if least else 1
+        heavy = [sum_ + factor * amount for sum_, amount in zip(heavy, amounts, strict=True)]
+        found |= {row: factor * value for row, value in short_ones.items()}
+    return found | dict(zip(span.rows, heavy, strict=True))
+
+
+def _short_integers(face: Face) -> dict[int, int]:
+    """Integers of at most 20 bits in nearly the same ratios."""
+    largest = max(face.values())
+    integers = {row: max(1, round(weight / largest * 2**20)) for row, weight in face.items()}
+    shared = math.gcd(*integers.values())
+    return {row: value // shared for row, value in integers.items()}
 
 
 def _whole(
-    exact: Rows,
+    exact: ExactRows,
     direction: Array,
     separated: Array,
-    weights: dict[int, Fraction],
+    weights: Weights,
     span: Span,
 ) -> Partition:
     """The partition, with weights on all rows that are not separated: 1 on those without any."""
@@ -297,7 +437,7 @@ def short(values: Array, bits: int) -> Array:
     return np.round(values / unit) * unit
 
 
-def _extended(weights: dict[int, Fraction], span: Span, total: Array) -> dict[int, Fraction]:
+def _extended(weights: Weights, span: Span, total: Array) -> Weights:
     """Weights above 0 of the same rows that add up to the negative of a total.
 
     A multiple of weights that add up to 0 outweighs whatever makes the sum right.
@@ -309,11 +449,11 @@ def _extended(weights: dict[int, Fraction], span: Span, total: Array) -> dict[in
 
 
 def _step_by_step(
-    exact: Rows, approximate: Rows, lift: Callable[[Array], Array], clock: Clock
+    exact: ExactRows, approximate: Rows, lift: Callable[[Array], Array], clock: Clock
 ) -> Partition:
     """The same by Gordan's alternative, orthogonal to all rows that bear weight so far."""
     off = np.arange(len(exact))
-    weights: dict[int, Fraction] = {}
+    weights: Weights = {}
     span = Span.of(exact, off[:0])
     basis = np.identity(span.matrix.shape[1], object)
     asked: Any = exact, approximate, lift, clock
@@ -329,7 +469,7 @@ def _step_by_step(
         bearing = off[list(answer.weights)]
         integers, _ = rational.over_common_denominator(answer.weights.values())
         weights = _extended(weights, span, exact.total(bearing, np.array(integers, object)))
-        weights |= zip(bearing.tolist(), map(Fraction, integers), strict=True)
+        weights |= zip(bearing.tolist(), integers, strict=True)
         span = Span.of(exact, np.array(list(weights)), rational.pivots)
         basis = rational.null_space(span.matrix.tolist())
         reduced = np.zeros((len(exact), basis.shape[1]), object)

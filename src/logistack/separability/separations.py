@@ -211,7 +211,7 @@ class _Check:
         return (
             len(rational.independent(self.exact.take(places).T.tolist())) == len(places)
             and len(rational.independent(null)) == len(rank.null)
-            and not any(self.signs(direction)[part].any() for direction in rank.null)
+            and not (part.any() and any(self.signs(d)[part].any() for d in rank.null))
         )
 
     def coefficient_holds(self, place: int, coefficient: Coefficient) -> bool:
