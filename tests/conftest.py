@@ -2,9 +2,20 @@
 
 import builtins
 import os
+import tempfile
+
+from jaxlib.version import __version_info__ as jaxlib_version
 
 # Eight devices; what the environment says comes last, and wins.
 FLAGS = "--xla_force_host_platform_device_count=8"
+if jaxlib_version[:2] == (0, 10):
+    # Most of the suite's time goes into compiling, of which these save two thirds. Programs are
+    # then rounded otherwise than users', so what compares bits runs with newer versions, which
+    # end the process at the first flag, in the pipeline that users have.
+    FLAGS += (
+        " --xla_cpu_use_fusion_emitters=false --xla_backend_optimization_level=0"
+        " --xla_llvm_disable_expensive_passes=true"
+    )
 os.environ["XLA_FLAGS"] = f"{FLAGS} {os.environ.get('XLA_FLAGS', '')}"
 # Those devices are CPUs, whose float32 is that of the oracles. JAX_PLATFORMS=cuda tries a GPU.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -23,6 +34,29 @@ def pytest_configure(config):
 
         settings.register_profile("logistack", deadline=None, derandomize=True, max_examples=50)
         settings.load_profile("logistack")
+    keep_programs(config)
+
+
+def keep_programs(config):
+    """Compiles a program once a run: one of a single operation is in most files, and takes 30 ms.
+
+    Where JAX has been told a folder, as by JAX_COMPILATION_CACHE_DIR, the next run has them, too.
+    """
+    if jax.config.values["jax_compilation_cache_dir"] is None:
+        folder = getattr(config, "workerinput", {}).get("programs")
+        if folder is None:
+            own = tempfile.TemporaryDirectory(prefix="logistack-", ignore_cleanup_errors=True)
+            config.add_cleanup(own.cleanup)
+            folder = own.name
+        jax.config.update("jax_compilation_cache_dir", folder)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node):
+    # A worker of pytest-xdist shares the folder. JAX does not write a file at once: who reads a
+    # part of it is warned, which is ignored, and compiles.
+    node.workerinput["programs"] = jax.config.values["jax_compilation_cache_dir"]
 
 
 def pytest_runtest_teardown(item, nextitem):

@@ -54,11 +54,13 @@ def test_a_second_process_finds_what_the_first_compiled(tmp_path):
 )
 def test_what_is_no_folder_of_this_machine_is_refused(folder, error):
     before = jax.config.values["jax_compilation_cache_dir"]
-    if before is not None:
-        pytest.skip("JAX has a folder, which stays")
-    with pytest.raises(error, match=r"^folder: expected a path"):
-        ls.keep_compiled_programs(folder)
-    assert jax.config.values["jax_compilation_cache_dir"] is None
+    jax.config.update("jax_compilation_cache_dir", None)  # one that JAX has would stay
+    try:
+        with pytest.raises(error, match=r"^folder: expected a path"):
+            ls.keep_compiled_programs(folder)
+        assert jax.config.values["jax_compilation_cache_dir"] is None
+    finally:
+        jax.config.update("jax_compilation_cache_dir", before)
 
 
 @pytest.mark.parametrize("configured", [False, True])
