@@ -9,9 +9,9 @@ from jaxlib.version import __version_info__ as jaxlib_version
 # Eight devices; what the environment says comes last, and wins.
 FLAGS = "--xla_force_host_platform_device_count=8"
 if jaxlib_version[:2] == (0, 10):
-    # Most of the suite's time goes into compiling, of which these save two thirds. Programs are
-    # then rounded otherwise than users', so what compares bits runs with newer versions, which
-    # end the process at the first flag, in the pipeline that users have.
+    # Compiling takes most of the suite's time, and these save more than half of it. Programs are
+    # then rounded otherwise than users'. Newer versions end the process at the first of the
+    # flags; with them all runs as users have it, what compares bits included.
     FLAGS += (
         " --xla_cpu_use_fusion_emitters=false --xla_backend_optimization_level=0"
         " --xla_llvm_disable_expensive_passes=true"

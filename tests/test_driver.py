@@ -153,7 +153,8 @@ def start(tmp_path_factory):
     environment = os.environ | {
         "JAX_COMPILATION_CACHE_DIR": str(cache),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-        "XLA_FLAGS": "",  # one device, which starts faster
+        # The flags that this process compiles with, and one device, which starts faster.
+        "XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=1",
     }
     server = subprocess.Popen(
         [sys.executable, __file__],
