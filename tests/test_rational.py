@@ -100,7 +100,7 @@ def test_products_with_numbers_of_very_different_lengths_are_exact(data):
     long = data.draw(
         st.lists(st.integers(-(2**long_bits), 2**long_bits), min_size=width, max_size=width)
     )
-    pieces = rational.pieces(np.array([*matrix, long], object).reshape(-1, width))
+    pieces = rational.pieces(np.array([*matrix, long], object).reshape(len(matrix) + 1, width))
     assert rational.dot_of(pieces, np.array(vector, object)).tolist() == [
         sum(a * b for a, b in zip(r, vector, strict=True)) for r in [*matrix, long]
     ]
