@@ -926,6 +926,13 @@ class TestUntangle:
         untangle(self.PARAMS, XOR[:3], [0, 1, 1])
         assert compilations
 
+    def test_a_network_of_nan_is_the_one_to_blame(self):
+        broken = self.PARAMS[0]._replace(bias=self.PARAMS[0].bias * np.nan)
+        with pytest.raises(ValueError, match=r"^params: expected a network with finite outputs, "):
+            untangle((broken,), XOR, [0, 1, 1, 0])
+        with pytest.raises(ValueError, match=r"^inputs: expected finite values"):
+            untangle(self.PARAMS, XOR * np.nan, [0, 1, 1, 0])
+
     def test_it_computes_in_the_network_s_precision(self):
         with jax.enable_x64(True):
             wide = tuple(ls.Layer(*(jnp.asarray(p, jnp.float64) for p in q)) for q in self.PARAMS)

@@ -48,7 +48,7 @@ STEPS = 4
 """Beyond the first, to turn a coefficient before it is asked whether it can be."""
 
 
-class Rank(NamedTuple):
+class FoundRank(NamedTuple):
     """The rank of some rows, with its proof: not less because of the rows, not more because of N.
 
     As many linearly independent directions are orthogonal to all rows as the rank lacks, or there
@@ -63,7 +63,7 @@ class Rank(NamedTuple):
     """Whether there are as many of these as the rank lacks."""
 
     @classmethod
-    def unknown(cls, span: Span) -> "Rank":
+    def unknown(cls, span: Span) -> "FoundRank":
         """Without directions."""
         return cls(span.rows, np.zeros((span.matrix.shape[1], 0), object), False)
 
@@ -83,8 +83,8 @@ class Estimates(NamedTuple):
 
     directions: list[Array]
     """Of integers. The first is that of the partition, and moves whatever is not finite."""
-    all_rows: Rank
-    others: Rank
+    all_rows: FoundRank
+    others: FoundRank
     """That of the rows which are not separated."""
     each: list[Estimate]
 
@@ -97,7 +97,7 @@ def estimates(exact: ExactRows, found: Partition, clock: Clock) -> Estimates:
     # Of rows that are not separated only the coefficients that are identified need the rank.
     others = all_rows
     if separated.size:
-        others = _rank(found.span) if any(identified) else Rank.unknown(found.span)
+        others = _rank(found.span) if any(identified) else FoundRank.unknown(found.span)
     each = [Estimate(words.UNDECIDED if own else words.UNIDENTIFIED) for own in identified]
     open_ = []
     for place in range(len(each) if others.complete else 0):
@@ -116,7 +116,7 @@ def estimates(exact: ExactRows, found: Partition, clock: Clock) -> Estimates:
     return Estimates(directions, all_rows, others, each)
 
 
-def _rank(span: Span) -> Rank:
+def _rank(span: Span) -> FoundRank:
     free = span.free()
     bearing = free[span.matrix[:, free].any(axis=0)]
     size = span.matrix.shape[1]
@@ -126,7 +126,7 @@ def _rank(span: Span) -> Rank:
         near[free, np.arange(len(free))] = 1
     else:  # one that is as good as any shows which coefficients are not identified
         near[free, 0] = np.random.default_rng(0).integers(1, 100, len(free)).tolist()
-    return Rank(span.rows, span.orthogonal(near), complete or len(free) == 1)
+    return FoundRank(span.rows, span.orthogonal(near), complete or len(free) == 1)
 
 
 @dataclasses.dataclass

@@ -1,6 +1,8 @@
 """Samples with their labels, as exactly as they were given."""
 
-from typing import Any, NamedTuple, TypeAlias
+import itertools
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import jax
 import numpy as np
@@ -9,6 +11,7 @@ from logistack import _checks
 from logistack.separability import rational
 
 Label: TypeAlias = bool | int | float | str
+Answer = TypeVar("Answer")
 
 
 class Data(NamedTuple):
@@ -65,6 +68,14 @@ class Sides(NamedTuple):
             return cls(np.ones(len(sides), bool), sides, others)
         part = sides | (data.own == data.classes.index(negative))
         return cls(part, sides[part], None)
+
+
+def pairs_and_rest(
+    data: Data, ask: Callable[[Label, Label | None], Answer]
+) -> tuple[dict[tuple[Label, Label], Answer], dict[Label, Answer]]:
+    """The answers for each pair of classes, the second positive, and for each against the rest."""
+    pairs = {(a, b): ask(b, a) for a, b in itertools.combinations(data.classes, 2)}
+    return pairs, {label: ask(label, None) for label in data.classes}
 
 
 def _known(name: str, label: Label | None, data: Data) -> Label | None:

@@ -16,10 +16,14 @@ that are left are T: by the dual, Σ (1 + wᵢ) aᵢ = 0 for the multipliers w �
 at least 1. Most of w are 0, and the others, at most as many as a row has entries, follow exactly
 from which they are. Least squares often find a direction before any program.
 
-Where rounding misled them, Gordan's alternative is asked again and again, by exact arithmetic to
-its end: weights that it finds force a · v = 0 on their rows, so v is in their null space, where the
-question is Gordan's again (Borwein & Wolkowicz, "Facial reduction for a cone-convex programming
-problem", 1981).
+Of many entries these programs take too long. There the weights of Gordan's alternative come first,
+whose program is smaller: they force a · v = 0 on their rows, so v is in the null space of these,
+of which the coordinates are fewer (facial reduction: Borwein & Wolkowicz, "Facial reduction for a
+cone-convex programming problem", 1981). What cancels there may lack something of the rows before,
+which a multiple of their weights makes up for.
+
+Where rounding misled all this, Gordan's alternative is asked again and again in this way, by exact
+arithmetic to its end.
 """
 
 import dataclasses
@@ -207,15 +211,17 @@ class _Reduced:
     all: Rows
     rows: Array
     """By number."""
-    basis: Array
-    """(entries, coordinates), orthonormal."""
+    basis: Any
+    """(entries, coordinates), orthonormal, and sparse where it is the identity."""
     lengths: Array
     """Those of the rows in these coordinates, by which they are divided; ones before."""
 
     @classmethod
     def of_all(cls, rows: Rows) -> "_Reduced":
         """All of them as they are."""
-        basis = np.identity(rows.take(np.zeros(1, int)).shape[1])
+        from scipy import sparse
+
+        basis = sparse.eye_array(rows.take(np.zeros(1, int)).shape[1], format="csr")
         return cls(rows, np.arange(len(rows)), basis, np.ones(len(rows)))
 
     def orthogonal(self, exact: ExactRows, span: Span) -> "_Reduced":
@@ -223,7 +229,7 @@ class _Reduced:
         known = self.all.take(np.array(span.rows))
         basis = np.linalg.qr(known.T, mode="complete")[0][:, len(span.rows) :]
         rows = self.rows[span.outside(exact, self.rows)]
-        parts = np.array_split(rows, 1 + len(rows) * len(basis) // SMALL)
+        parts = np.array_split(rows, 1 + len(rows) * basis.shape[0] // SMALL)
         lengths = [np.linalg.norm(self.all.take(part) @ basis, axis=1) for part in parts]
         return _Reduced(self.all, rows, basis, np.maximum(np.concatenate(lengths), ROUNDING))
 
@@ -270,7 +276,7 @@ def _guess(exact: ExactRows, approximate: Rows, clock: Clock) -> _Guess | None:
         span = Span.of(exact, np.array([*span.rows, *_heaviest_first(faces[-1])]))
         rows = rows.orthogonal(exact, span)
         if not len(rows):
-            return _Guess(np.zeros(len(rows.basis)), faces, span)
+            return _Guess(np.zeros(rows.basis.shape[0]), faces, span)
         if rows.basis.shape[1] > 0.9 * size:
             break
     return _with_programs(exact, rows, faces, span, clock)

@@ -1,6 +1,7 @@
 """The questions that certificates answer: two classes, many, and every layer of a network."""
 
 import dataclasses
+import functools
 import itertools
 from collections.abc import Sequence
 from fractions import Fraction
@@ -29,7 +30,14 @@ from logistack.separability.classes import (
     MultinomialCommonPoint,
     MultinomialSeparator,
 )
-from logistack.separability.data import Data, Label, Sides, data_of, known_sides
+from logistack.separability.data import (
+    Data,
+    Label,
+    Sides,
+    data_of,
+    known_sides,
+    pairs_and_rest,
+)
 from logistack.separability.margin import widest
 from logistack.separability.partition import partition
 from logistack.separability.rational import Numbers
@@ -37,7 +45,7 @@ from logistack.separability.samples import Samples, inverse_root, unit_length
 
 
 def certify(
-    inputs: ArrayLike,
+    inputs: ArrayLike | rational.Columns,
     labels: ArrayLike,
     *,
     positive: Label | None = None,
@@ -89,16 +97,16 @@ def certify(
         return _all_classes(inputs, labels, data, budget)
     if positive is None:
         positive = data.classes[-1]
-    return _two_sides(inputs, labels, data, positive, negative, budget)
+    return _two_sides(inputs, labels, data, budget, positive, negative)
 
 
 def _two_sides(
-    inputs: ArrayLike,
+    inputs: ArrayLike | rational.Columns,
     labels: ArrayLike,
     data: Data,
+    budget: float,
     positive: Label,
     negative: Label | None,
-    budget: float,
 ) -> Separator | CommonPoint:
     common: dict[str, Any] = {"inputs": inputs, "labels": labels}
     if len(data.classes) == 1:
@@ -183,13 +191,9 @@ def _weak_line(
 
 
 def _all_classes(
-    inputs: ArrayLike, labels: ArrayLike, data: Data, budget: float
+    inputs: ArrayLike | rational.Columns, labels: ArrayLike, data: Data, budget: float
 ) -> ClassCertificates:
-    pairs = {
-        (a, b): _two_sides(inputs, labels, data, b, a, budget)
-        for a, b in itertools.combinations(data.classes, 2)
-    }
-    rest = {c: _two_sides(inputs, labels, data, c, None, budget) for c in data.classes}
+    pairs, rest = pairs_and_rest(data, functools.partial(_two_sides, inputs, labels, data, budget))
     found = _from_rest(data, rest) or _from_pairs(data, pairs) or _multinomial(inputs, data, budget)
     multinomial = dataclasses.replace(found, inputs=inputs, labels=labels)
     parts = [*pairs.values(), *rest.values(), multinomial]
@@ -235,7 +239,7 @@ def _from_pairs(
 
 
 def _multinomial(
-    inputs: ArrayLike, data: Data, budget: float
+    inputs: ArrayLike | rational.Columns, data: Data, budget: float
 ) -> MultinomialSeparator | MultinomialCommonPoint:
     samples = Samples.of(data.inputs, np.ones(len(data.own), bool))
     exact, approximate = samples.rows(data.own, len(data.classes))
@@ -346,9 +350,17 @@ def untangle(
     floats = np.asarray(inputs)
     if floats.dtype == object:
         floats = floats.astype(np.float64)
+    outputs = [*map(np.asarray, _activations(params, jnp.asarray(floats)))]
+    for number, values in enumerate(outputs, 1):
+        bad = np.count_nonzero(~np.isfinite(values))
+        if bad:
+            raise ValueError(
+                f"params: expected a network with finite outputs, got {bad:,} NaN or ±inf of "
+                f"{values.size:,} after layer {number}"
+            )
     return Untangling(
         certify(values, labels, positive=positive, negative=negative, budget=budget)
-        for values in (inputs, *map(np.asarray, _activations(params, jnp.asarray(floats))))
+        for values in (inputs, *outputs)
     )
 
 

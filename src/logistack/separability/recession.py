@@ -1,17 +1,23 @@
 """Which samples are separated, and which estimates are infinite: the question of statisticians."""
 
-import itertools
+import functools
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from logistack.separability.alternative import Clock, OutOfTimeError, require_budget
-from logistack.separability.coefficients import Estimates, estimates
-from logistack.separability.coefficients import Rank as FoundRank
-from logistack.separability.data import Data, Label, Sides, data_of, known_sides
+from logistack.separability.coefficients import Estimates, FoundRank, estimates
+from logistack.separability.data import (
+    Data,
+    Label,
+    Sides,
+    data_of,
+    known_sides,
+    pairs_and_rest,
+)
 from logistack.separability.partition import Array, partition
-from logistack.separability.rational import Keyed, Numbers
+from logistack.separability.rational import Columns, Keyed, Numbers
 from logistack.separability.samples import Samples
 from logistack.separability.separations import (
     ClassSeparations,
@@ -23,7 +29,7 @@ from logistack.separability.separations import (
 
 
 def separation(
-    inputs: ArrayLike,
+    inputs: ArrayLike | Columns,
     labels: ArrayLike,
     *,
     positive: Label | None = None,
@@ -76,16 +82,16 @@ def separation(
         return _all_classes(inputs, labels, data, budget)
     if positive is None:
         positive = data.classes[-1]
-    return _two_sides(inputs, labels, data, positive, negative, budget)
+    return _two_sides(inputs, labels, data, budget, positive, negative)
 
 
 def _two_sides(
-    inputs: ArrayLike,
+    inputs: ArrayLike | Columns,
     labels: ArrayLike,
     data: Data,
+    budget: float,
     positive: Label,
     negative: Label | None,
-    budget: float,
 ) -> Separation:
     part, sides, others = Sides.of(data, positive, negative)
     return Separation(
@@ -99,15 +105,11 @@ def _two_sides(
 
 
 def _all_classes(
-    inputs: ArrayLike, labels: ArrayLike, data: Data, budget: float
+    inputs: ArrayLike | Columns, labels: ArrayLike, data: Data, budget: float
 ) -> ClassSeparations:
     common: dict[str, Any] = {"inputs": inputs, "labels": labels}
     classes = data.classes
-    pairs = {
-        (a, b): _two_sides(inputs, labels, data, b, a, budget)
-        for a, b in itertools.combinations(classes, 2)
-    }
-    rest = {c: _two_sides(inputs, labels, data, c, None, budget) for c in classes}
+    pairs, rest = pairs_and_rest(data, functools.partial(_two_sides, inputs, labels, data, budget))
     every = np.ones(len(data.own), bool)
     numbers = np.arange(len(data.own) * (len(classes) - 1))
     found = _found(data, every, data.own, len(classes), numbers, budget)
