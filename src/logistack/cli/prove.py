@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import numpy as np
 
 from logistack import _files, separability
-from logistack.cli import question
+from logistack.cli import question, samples
 from logistack.cli.question import Question
 from logistack.data import table as tables
 from logistack.separability import Certificate, words
@@ -86,9 +86,9 @@ def _prove(
         raise ValueError(f"--out: expected the name of a file, got the folder {out}")
     if os.path.realpath(out) == os.path.realpath(asked.data):
         raise ValueError(f"--out: expected another file than the data's, got {out}")
-    table = question.read(asked.data, asked.header is not False, asked.reading)
-    design = question.design(table, asked)
-    inputs, labels = question.samples(design)
+    table = samples.read(asked.data, asked.header is not False, asked.reading)
+    design = samples.design(table, asked)
+    inputs, labels = samples.of(design)
     classes = np.unique(labels).tolist()
     chosen = None if positive is None else _known(positive, classes, table.decimal)
     if chosen is None and len(classes) > MOST_CLASSES:
@@ -97,18 +97,18 @@ def _prove(
             f"expected at most {MOST_CLASSES} different labels, got {len(classes):,}: is this the "
             "target? --positive asks for one label against all others",
         )
-    print(question.heading(design, inputs, labels, asked.reading), flush=True)
+    print(samples.heading(design, inputs, labels, asked.reading), flush=True)
 
     found = find(inputs, labels, positive=chosen, budget=budget)
     # Beside what certificate_from_json reads, and ignored by it.
-    content = json.loads(found.to_json()) | question.content(design, asked.reading)
+    content = json.loads(found.to_json()) | samples.content(design, asked.reading)
     text = json.dumps(content, ensure_ascii=False)
     objection = separability.certificate_from_json(text).objection(inputs, labels)
     if objection not in (None, words.NUMERICAL):
         raise ValueError(
             "the proof that was found does not hold and is not written: please report it"
         )
-    print(question.answer(found, design, inputs, labels))
+    print(samples.answer(found, design, inputs, labels))
     _files.write_whole(out, text.encode())
     if objection is None:
         print(f"The proof is in {out}, {len(text.encode()):,} bytes. To check it:")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 from logistack import separability
-from logistack.cli import question
+from logistack.cli import samples
 from logistack.cli.question import Reading
 from logistack.data import design as designs
 from logistack.data import table as tables
@@ -47,7 +47,7 @@ def command(conf: Any) -> Callable[..., Callable[[], int]]:
 
 def _verify(proof: Path, data: Path) -> int:
     certificate, claim = _read(proof)
-    table = question.read(data, isinstance(claim.target, str), claim.reading)
+    table = samples.read(data, isinstance(claim.target, str), claim.reading)
     columns = dict.fromkeys([claim.target, *(name for name, _ in claim.features)])
     for name in columns:
         if name not in table.names:
@@ -60,7 +60,7 @@ def _verify(proof: Path, data: Path) -> int:
     features = tuple(Feature(place[name], level) for name, level in claim.features)
     design = Design(table, place[claim.target], features, left_out)
     inputs, labels = design.inputs(), design.labels()
-    print(question.heading(design, inputs, labels, claim.reading))
+    print(samples.heading(design, inputs, labels, claim.reading))
     objection = designs.strange_level(design)
     if list(left_out) != (claim.left_out or []):
         objection = "it leaves out other rows than those that miss a value"
@@ -68,9 +68,9 @@ def _verify(proof: Path, data: Path) -> int:
     if objection is not None:
         print(f"{proof} DOES NOT HOLD for {data}: {objection}.")
         return 1
-    left = question.left_out(design)
+    left = samples.left_out(design)
     print(f"{proof} holds for {data}. Proven{', leaving out ' * bool(left)}{left}:")
-    print(question.answer(certificate, design, inputs, labels))
+    print(samples.answer(certificate, design, inputs, labels))
     return 0
 
 
@@ -88,7 +88,7 @@ class _Claim(NamedTuple):
         """From the JSON of a proof.
 
         Raises:
-            ValueError: if it is not what `question.content` makes.
+            ValueError: if it is not what `samples.content` makes.
         """
         target, features = content.get("target"), content.get("features")
         left_out = content.get("left_out")

@@ -30,14 +30,9 @@ from logistack.separability.alternative import (
     OutOfTimeError,
     alternative,
 )
-from logistack.separability.partition import (
-    Array,
-    Partition,
-    Span,
-    WrongGuessError,
-    in_floats,
-    short,
-)
+from logistack.separability.partition import Partition
+from logistack.separability.samples import in_floats, short
+from logistack.separability.span import Array, Span, WrongGuessError
 
 MOST = 10**7
 """More numbers than these are not computed for coefficients, which stay undecided instead."""

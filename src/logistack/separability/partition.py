@@ -28,7 +28,7 @@ arithmetic to its end.
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from fractions import Fraction
 from typing import Any, NamedTuple, TypeAlias
 
@@ -40,7 +40,6 @@ from logistack.separability.alternative import (
     SMALL,
     Clock,
     ExactRows,
-    Matrix,
     OutOfTimeError,
     Rows,
     alternative,
@@ -48,6 +47,8 @@ from logistack.separability.alternative import (
     nearest_points,
     solved_program,
 )
+from logistack.separability.samples import in_floats, short
+from logistack.separability.span import Array, Span, WrongGuessError
 
 WORKING_ROWS = 500
 """As many rows go into the first linear program, or four for each of their entries."""
@@ -55,111 +56,9 @@ WORKING_ROWS = 500
 MANY = 200
 """From so many entries on, the programs are of the entries that Gordan's weights leave."""
 
-Array = np.ndarray
 Face: TypeAlias = dict[int, float]
 Weights: TypeAlias = dict[int, Any]
 """By row: fractions, and integers, which are faster where there are many."""
-
-
-class WrongGuessError(Exception):
-    """Floating point was misled by rounding."""
-
-
-class Span(NamedTuple):
-    """Linearly independent rows, and all that they span."""
-
-    rows: list[int]
-    matrix: Array
-    """(rows, entries), these rows."""
-    pivots: list[int]
-    """As many entries, in which the matrix is regular."""
-
-    @classmethod
-    def of(
-        cls,
-        exact: ExactRows,
-        rows: Array,
-        independent: Callable[[list[list[int]]], list[int]] = rational.independent,
-    ) -> "Span":
-        """Of some rows, of which the first are preferred."""
-        matrix = exact.take(rows)
-        own = independent(matrix.T.tolist())
-        return cls(rows[own].tolist(), matrix[own], independent(matrix[own].tolist()))
-
-    def of_all(self, exact: ExactRows) -> "Span":
-        """The span of all rows, these among them."""
-        span = self
-        while len(span.rows) < span.matrix.shape[1]:
-            outside = np.flatnonzero(span.outside(exact, np.arange(len(exact))))
-            if not outside.size:
-                break
-            step = max(1, len(outside) // (2 * span.matrix.shape[1]))
-            span = Span.of(exact, np.concatenate([np.array(span.rows, int), outside[::step]]))
-        return span
-
-    def free(self) -> Array:
-        """The entries that are no pivots."""
-        return np.setdiff1d(np.arange(self.matrix.shape[1]), self.pivots)
-
-    def orthogonal(self, near: Array) -> Array:
-        """The vectors orthogonal to all rows that agree with others but in the pivots, scaled.
-
-        Args:
-            near: (entries, vectors), integers.
-        """
-        vectors = near.astype(object)
-        vectors[self.pivots] = 0
-        lacking = [(-rational.dot(self.matrix, vector)).tolist() for vector in vectors.T]
-        equations = self.matrix[:, self.pivots].tolist()
-        solutions = rational.solve_all(equations, list(zip(*lacking, strict=True)))
-        for place in range(vectors.shape[1]):
-            numerators, denominator = rational.over_common_denominator(
-                row[place] for row in solutions
-            )
-            vectors[:, place] *= denominator
-            vectors[self.pivots, place] = numerators
-            vectors[:, place] //= max(1, math.gcd(*vectors[:, place]))
-        return vectors
-
-    def balances(self, totals: Sequence[Array]) -> list[list[Fraction]]:
-        """The amounts of these rows that add up to the negative of each total.
-
-        Raises:
-            WrongGuessError: if a total is outside of the span.
-        """
-        equations = self.matrix[:, self.pivots].T.tolist()
-        right = [[-total[pivot] for total in totals] for pivot in self.pivots]
-        solutions = rational.solve_all(equations, right)
-        found = [list(amounts) for amounts in zip(*solutions, strict=True)]
-        found = found or [[] for _ in totals]
-        for amounts, total in zip(found, totals, strict=True):
-            numerators, denominator = rational.over_common_denominator(amounts)
-            sums = rational.dot(
-                self.matrix.T, np.array(numerators, object)
-            ) + denominator * total.astype(object)
-            if sums.any():
-                raise WrongGuessError
-        return found
-
-    def balance(self, total: Array) -> list[Fraction]:
-        """The same for one total."""
-        return self.balances([total])[0]
-
-    def outside(self, exact: ExactRows, rows: Array) -> Array:
-        """Which of some rows are not in the span: certainly these, and nearly certainly no others.
-
-        A random vector that is orthogonal to the span modulo a prime tells.
-        """
-        return (exact.dot(self._orthogonal_modulo())[rows] % rational.PRIME).astype(bool)
-
-    def _orthogonal_modulo(self) -> Array:
-        prime = rational.PRIME
-        vector = np.random.default_rng(0).integers(1, prime, self.matrix.shape[1]).astype(object)
-        vector[self.pivots] = 0
-        lacking = (-rational.dot(self.matrix, vector) % prime).tolist()
-        equations = self.matrix[:, self.pivots].tolist()
-        vector[self.pivots] = rational.solve_modulo(equations, lacking)
-        return vector
 
 
 class Partition(NamedTuple):
@@ -437,12 +336,6 @@ def _whole(
     return Partition(direction // max(1, math.gcd(*direction)), separated, weights, span)
 
 
-def short(values: Array, bits: int) -> Array:
-    """Floats as whole multiples of a power of two, of which the largest has so many bits."""
-    unit = np.ldexp(1.0, np.frexp(np.abs(values).max())[1] - bits)
-    return np.round(values / unit) * unit
-
-
 def _extended(weights: Weights, span: Span, total: Array) -> Weights:
     """Weights above 0 of the same rows that add up to the negative of a total.
 
@@ -486,22 +379,3 @@ def _step_by_step(
     separated = np.zeros(len(exact), bool)
     separated[off] = True
     return _whole(exact, direction, separated, weights, span)
-
-
-def in_floats(integers: Array) -> tuple[Matrix, Matrix, Callable[[Array], Array], Array]:
-    """Rows as they are and in floating point, what takes a direction back, and the columns' units.
-
-    Every row has its largest entry's scale, which may be far beyond what a float holds.
-    """
-    integers = rational.narrowed(integers)
-    units = [1 << int(size).bit_length() for size in np.abs(integers).max(axis=1, initial=0)]
-    floats = (integers / np.array(units, integers.dtype)[:, None]).astype(np.float64)
-    # Powers of two, so that what is lifted stays short.
-    scale = np.ldexp(1.0, np.frexp(np.abs(floats).max(axis=0, initial=0))[1])
-
-    def lift(direction: Array) -> Array:
-        pairs = zip(direction.tolist(), scale.tolist(), strict=True)
-        values = [Fraction(value) / Fraction(unit) for value, unit in pairs]
-        return np.array(rational.over_common_denominator(values)[0], object)
-
-    return Matrix(integers), Matrix(floats / scale), lift, scale

@@ -16,7 +16,7 @@ from logistack.separability.data import (
     known_sides,
     pairs_and_rest,
 )
-from logistack.separability.partition import Array, partition
+from logistack.separability.partition import partition
 from logistack.separability.rational import Columns, Keyed, Numbers
 from logistack.separability.samples import Samples
 from logistack.separability.separations import (
@@ -26,6 +26,7 @@ from logistack.separability.separations import (
     Rank,
     Separation,
 )
+from logistack.separability.span import Array
 
 
 def separation(

@@ -1,14 +1,14 @@
 """Samples in two forms: exact, and scaled for floating point."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import NamedTuple
 
 import numpy as np
 
 from logistack.separability import rational
-from logistack.separability.alternative import Differences
+from logistack.separability.alternative import Differences, Matrix
 from logistack.separability.certificates import Line
 from logistack.separability.rational import Numbers
 
@@ -99,3 +99,30 @@ def inverse_root(value: Fraction, bits: int) -> Fraction:
     # √(p / q) = √(pq) / q, and pq · 4 ** bits is at least 4 ** bits.
     root = math.isqrt(value.numerator * value.denominator << 2 * bits)
     return Fraction(value.denominator << bits, root)
+
+
+def short(values: np.ndarray, bits: int) -> np.ndarray:
+    """Floats as whole multiples of a power of two, of which the largest has so many bits."""
+    unit = np.ldexp(1.0, np.frexp(np.abs(values).max())[1] - bits)
+    return np.round(values / unit) * unit
+
+
+def in_floats(
+    integers: np.ndarray,
+) -> tuple[Matrix, Matrix, Callable[[np.ndarray], np.ndarray], np.ndarray]:
+    """Rows as they are and in floating point, what takes a direction back, and the columns' units.
+
+    Every row has its largest entry's scale, which may be far beyond what a float holds.
+    """
+    integers = rational.narrowed(integers)
+    units = [1 << int(size).bit_length() for size in np.abs(integers).max(axis=1, initial=0)]
+    floats = (integers / np.array(units, integers.dtype)[:, None]).astype(np.float64)
+    # Powers of two, so that what is lifted stays short.
+    scale = np.ldexp(1.0, np.frexp(np.abs(floats).max(axis=0, initial=0))[1])
+
+    def lift(direction: np.ndarray) -> np.ndarray:
+        pairs = zip(direction.tolist(), scale.tolist(), strict=True)
+        values = [Fraction(value) / Fraction(unit) for value, unit in pairs]
+        return np.array(rational.over_common_denominator(values)[0], object)
+
+    return Matrix(integers), Matrix(floats / scale), lift, scale
