@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import logistack as ls
-from experiments.benchmarks import separation
+from experiments.benchmarks import separation, separation_scale
 
 
 def test_tables_are_what_they_are_called():
@@ -45,3 +45,18 @@ def test_it_runs():
     (row,) = separation.run(config)
     assert (row.kind, row.rows, row.columns) == ("indicators", 50, 3)
     assert min(row.program + row.separation + row.verify) > 0
+
+
+def test_a_large_table_is_asked_about_in_a_process_of_its_own():
+    inputs, labels, options = separation_scale.table_of("separated")
+    assert (inputs.shape, labels.shape, options) == ((2000, 256), (2000,), {})
+    row = separation_scale.ask("separated", "certify")
+    assert row[:4] == ("separated", "2,000 x 256", "certify", "a line is enough")
+    assert all(float(text) > 0 for text in row[4:])
+
+
+def test_an_unknown_table_is_refused(monkeypatch, capsys):
+    monkeypatch.setattr(separation_scale, "ask", lambda *_: pytest.fail("asked"))
+    with pytest.raises(SystemExit):
+        separation_scale.main(["--tables", "some"])
+    assert capsys.readouterr().err.startswith("tables: expected some of")
