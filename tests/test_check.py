@@ -319,3 +319,18 @@ def test_a_proof_of_other_data_does_not_hold(tmp_path):
     ):
         data.write_text(text)
         assert run(proof, data)[1] == status
+
+
+def test_it_knows_levels_and_rows_that_are_left_out(tmp_path):
+    data, proof = tmp_path / "data.csv", tmp_path / "proof.json"
+    rows = ["age,sex,port,class", "22,m,S,no", "38,f,C,yes", ",f,S,yes", "35,m,Q,no", "26,f,Q,yes"]
+    data.write_text("\n".join(rows))
+    found = separation([[22, 1, 0], [38, 0, 0], [35, 1, 1], [26, 0, 1]], ["no", "yes", "no", "yes"])
+    named = {"target": "class", "features": ["age", ["sex", "m"], ["port", "Q"]], "left_out": [2]}
+    content = json.loads(found.to_json()) | named
+    proof.write_text(json.dumps(content))
+    assert run(proof, data) == ("holds, without the rows [3]\n", 0)
+    proof.write_text(json.dumps(content | {"features": ["age", ["sex", "f"], ["port", "Q"]]}))
+    assert run(proof, data)[1] == 1
+    proof.write_text(json.dumps(content | {"left_out": [2, 3]}))
+    assert run(proof, data)[1] == 1
