@@ -108,8 +108,10 @@ def _prove(
         raise ValueError(
             "the proof that was found does not hold and is not written: please report it"
         )
-    _files.write_whole(out, text.encode())
-    print(samples.answer(found, design, inputs, labels))
+    try:
+        _files.write_whole(out, text.encode())
+    finally:  # whichever fails, the other is there
+        print(samples.answer(found, design, inputs, labels))
     if objection is None:
         print(f"The proof is in {out}, {len(text.encode()):,} bytes. To check it:")
         print(f"  {shlex.join(['logistack', 'verify', str(out), str(asked.data)])}")
