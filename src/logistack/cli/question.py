@@ -1,4 +1,4 @@
-"""What every command about a table shares: its options, and the samples that they choose."""
+"""What every command about a table shares: its options."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path

@@ -1,5 +1,6 @@
 """Tables: columns with names, of which exact numbers and labels are made without a guess."""
 
+import functools
 import math
 import re
 from collections.abc import Callable, Sequence
@@ -97,9 +98,11 @@ def numbers(table: Table, features: Sequence[Feature]) -> Columns:
         ColumnError: if a cell is not a finite number, or one of more than 5,000 digits.
     """
     found, wrong, words = [], [], ""
+    # A column has many levels, and its cells are told apart once for all of them.
+    known = functools.cache(lambda column: different(table.columns[column]))
     for column, level in features:
         try:
-            found.append(_numbers(table, column) if level is None else _is(table, column, level))
+            found.append(_numbers(table, column) if level is None else _is(*known(column), level))
         except ColumnError as error:
             wrong.append(column)
             words = words or str(error)
@@ -132,8 +135,7 @@ def _numbers(table: Table, column: int) -> tuple[np.ndarray, Fraction]:
     return np.array(integers, object if wide else np.int64)[codes], Fraction(1, denominator)
 
 
-def _is(table: Table, column: int, level: str) -> tuple[np.ndarray, Fraction]:
-    cells, codes = different(table.columns[column])
+def _is(cells: Sequence[Cell], codes: np.ndarray, level: str) -> tuple[np.ndarray, Fraction]:
     return np.array([int(str(cell) == level) for cell in cells])[codes], Fraction(1)
 
 

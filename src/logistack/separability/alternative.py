@@ -15,6 +15,7 @@ solved by an exact simplex method that starts from it.
 """
 
 import dataclasses
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
@@ -143,8 +144,7 @@ class Differences:
         given = np.zeros((self.classes, len(self.samples)), amounts.dtype)
         np.add.at(given, (self.own[sample], sample), amounts)
         np.subtract.at(given, (place + (place >= self.own[sample]), sample), amounts)
-        pieces = [piece.T for piece in self.pieces]
-        return np.concatenate([rational.dot_of(pieces, own) for own in given[1:]])
+        return np.concatenate([rational.dot(self.samples.T, own) for own in given[1:]])
 
 
 def _amounts(rows: np.ndarray, amounts: np.ndarray | None) -> np.ndarray:
@@ -365,9 +365,7 @@ def _combination(
     checked.
     """
     kept = sorted(set(range(len(rows))) - set(solved))
-    short = [max(1, round(weights[row] / weights[kept[0]] * 2**20)) for row in kept]
-    if len(short) == 1:
-        short = [1]
+    short = short_integers([weights[row] for row in kept])
     bearing = rows[solved].T.tolist()
     lacking = (-rational.dot(rows[kept].T, np.array(short, object))).tolist()
     # As many as are solved for; the others follow, or the check below finds that they do not.
@@ -381,6 +379,14 @@ def _combination(
         return None
     total = sum(integers)
     return [Fraction(w, total) for w in integers]
+
+
+def short_integers(weights: Sequence[float]) -> list[int]:
+    """Integers of at most 21 bits in nearly the same ratios."""
+    largest = max(weights)
+    integers = [max(1, round(weight / largest * 2**20)) for weight in weights]
+    shared = math.gcd(*integers)
+    return [value // shared for value in integers]
 
 
 def _simplex(exact: ExactRows, support: Sequence[int], clock: Clock) -> Answer:

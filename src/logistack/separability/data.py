@@ -42,10 +42,16 @@ def data_of(inputs: Any, labels: Any) -> Data:
 def known_sides(
     data: Data, positive: Label | None, negative: Label | None
 ) -> tuple[Label | None, Label | None]:
-    """The labels of two sides as Python's own values, each None if it is not given."""
+    """The labels of two sides as Python's own values.
+
+    With at most two classes the greater is positive, unless another is given. `negative` is None
+    for all others, and `positive` where nothing says which of many classes it is.
+    """
     positive, negative = _known("positive", positive, data), _known("negative", negative, data)
     if negative is not None and (positive is None or positive == negative):
         raise ValueError(f"negative: expected a label other than positive's, got {negative!r}")
+    if positive is None and len(data.classes) <= 2:
+        positive = data.classes[-1]
     return positive, negative
 
 

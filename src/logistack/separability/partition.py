@@ -28,7 +28,7 @@ arithmetic to its end.
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from fractions import Fraction
 from typing import Any, NamedTuple, TypeAlias
 
@@ -45,6 +45,7 @@ from logistack.separability.alternative import (
     alternative,
     least_squares,
     nearest_points,
+    short_integers,
     solved_program,
 )
 from logistack.separability.samples import in_floats, short
@@ -293,7 +294,7 @@ def _weights(exact: ExactRows, guess: _Guess) -> Weights:
     ]
     if not all(light):
         raise WrongGuessError
-    integers = [_short_integers(face) for face in light]
+    integers = [dict(zip(face, short_integers(list(face.values())), strict=True)) for face in light]
     totals = [
         exact.total(np.array(list(face)), np.array(list(face.values()), object))
         for face in integers
@@ -306,19 +307,10 @@ def _weights(exact: ExactRows, guess: _Guess) -> Weights:
         bearing = [place for place, row in enumerate(span.rows) if row in face]
         if any(amounts[place] <= 0 for place in bearing):
             raise WrongGuessError
-        least = [1 + math.floor(-heavy[place] / amounts[place]) for place in bearing]
-        factor = max(1, *least) if least else 1
+        factor = _outweighing((amounts[place], heavy[place]) for place in bearing)
         heavy = [sum_ + factor * amount for sum_, amount in zip(heavy, amounts, strict=True)]
         found |= {row: factor * value for row, value in short_ones.items()}
     return found | dict(zip(span.rows, heavy, strict=True))
-
-
-def _short_integers(face: Face) -> dict[int, int]:
-    """Integers of at most 20 bits in nearly the same ratios."""
-    largest = max(face.values())
-    integers = {row: max(1, round(weight / largest * 2**20)) for row, weight in face.items()}
-    shared = math.gcd(*integers.values())
-    return {row: value // shared for row, value in integers.items()}
 
 
 def _whole(
@@ -342,9 +334,13 @@ def _extended(weights: Weights, span: Span, total: Array) -> Weights:
     A multiple of weights that add up to 0 outweighs whatever makes the sum right.
     """
     amounts = dict(zip(span.rows, span.balance(total), strict=True))
-    least = [1 + math.floor(-amount / weights[row]) for row, amount in amounts.items()]
-    factor = max(1, *least) if least else 1
+    factor = _outweighing((weights[row], amount) for row, amount in amounts.items())
     return {row: factor * weight + amounts.get(row, 0) for row, weight in weights.items()}
+
+
+def _outweighing(pairs: Iterable[tuple[Any, Fraction]]) -> int:
+    """How often each first one, above 0, has to be taken to outweigh the second; at least once."""
+    return max([1, *(1 + math.floor(-amount / weight) for weight, amount in pairs)])
 
 
 def _step_by_step(

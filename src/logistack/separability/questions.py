@@ -93,10 +93,8 @@ def certify(
     require_budget(budget)
     data = data_of(inputs, labels)
     positive, negative = known_sides(data, positive, negative)
-    if positive is None and len(data.classes) > 2:
-        return _all_classes(inputs, labels, data, budget)
     if positive is None:
-        positive = data.classes[-1]
+        return _all_classes(inputs, labels, data, budget)
     return _two_sides(inputs, labels, data, budget, positive, negative)
 
 
