@@ -10,12 +10,10 @@ from jaxlib.version import __version_info__ as jaxlib_version
 FLAGS = "--xla_force_host_platform_device_count=8"
 if jaxlib_version[:2] == (0, 10):
     # Compiling takes most of the suite's time, and these save more than half of it. Programs are
-    # then rounded otherwise than users'. Newer versions end the process at the first of the
-    # flags; with them all runs as users have it, what compares bits included.
-    FLAGS += (
-        " --xla_cpu_use_fusion_emitters=false --xla_backend_optimization_level=0"
-        " --xla_llvm_disable_expensive_passes=true"
-    )
+    # then rounded otherwise than users'. Newer versions end the process at the flag; with them all
+    # runs as users have it, what compares bits included.
+    FLAGS += " --xla_cpu_use_fusion_emitters=false"
+    os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 os.environ["XLA_FLAGS"] = f"{FLAGS} {os.environ.get('XLA_FLAGS', '')}"
 # Those devices are CPUs, whose float32 is that of the oracles. JAX_PLATFORMS=cuda tries a GPU.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -70,6 +68,17 @@ def last_value():
     """Lets nothing see the value that a doctest printed last, which Python keeps as `_`."""
     yield
     vars(builtins).pop("_", None)
+
+
+@pytest.fixture
+def optimized():
+    """Programs that are optimized as users' are, for one test."""
+    before = jax.config.values["jax_disable_most_optimizations"]
+    jax.config.update("jax_disable_most_optimizations", False)
+    jax.clear_caches()
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
+    jax.clear_caches()
 
 
 @pytest.fixture

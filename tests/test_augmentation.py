@@ -231,7 +231,7 @@ def test_other_numbers_become_float32():
 
 
 @pytest.mark.parametrize("paper", [0.0, -0.5])
-def test_paper_stays_paper(paper):
+def test_paper_stays_paper(optimized, paper):
     # However far a pixel comes from, and with weights whose sum is 1 but for rounding.
     given = augment(KEY, np.full(SHAPE, paper, np.float32), elastic_strength=1e4)
     np.testing.assert_allclose(given, paper, rtol=1e-6)
