@@ -1,5 +1,7 @@
 """A classifier of a table: held-out rows, standardized features, labels of any kind, one file."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -133,6 +135,64 @@ def test_a_file_keeps_every_bit(model, tmp_path):
         np.testing.assert_array_equal(loaded.logits(X), own.logits(X))
     assert repr(model.classifier) == "Classifier(3-8-3, softmax, labels 'calm', 'gale', 'storm')"
     assert len(repr(model)) < 1000
+
+
+@pytest.fixture(scope="module")
+def committees():
+    """Networks of two sizes, for exclusive classes, one output, and several labels a row."""
+    rng = np.random.default_rng(1)
+
+    def of(outputs, labels, loss, **options):
+        networks = [
+            ls.init_params(jax.random.key(seed), (3, width, outputs))
+            for seed, width in enumerate((8, 5, 8))
+        ]
+        rows = 1 + rng.normal(size=(2, 3)) ** 2
+        return ls.Classifier(networks, rows[0], rows[1], np.array(labels), loss, **options)
+
+    return [
+        of(3, ["a", "b", "c"], "softmax"),
+        of(1, [4, 7], "sigmoid"),
+        of(2, [4, 7], "sigmoid"),
+        of(3, ["a", "b", "c"], "sigmoid", multilabel=True),
+    ]
+
+
+def test_a_committee_has_the_mean_of_its_members_probabilities(committees):
+    for own in committees:
+        alone = [dataclasses.replace(own, params=network) for network in own.params]
+        mean = np.mean([member.probabilities(X) for member in alone], axis=0)
+        np.testing.assert_allclose(own.probabilities(X), mean, rtol=1e-5, atol=1e-7)
+        expected = mean > 0.5 if own.multilabel else own.labels[mean.argmax(axis=1)]
+        np.testing.assert_array_equal(own.predict(X), expected)
+    assert repr(committees[3]) == (
+        "Classifier(3 of several sizes, sigmoid, multilabel, labels 'a', 'b', 'c')"
+    )
+    with pytest.raises(ValueError, match=r"^labels: expected one a row, but .* multilabel"):
+        committees[3].accuracy(X, Y)
+
+
+def test_a_committee_that_is_sure_has_logits_that_tell_how_sure():
+    sure = (ls.Layer(jnp.full((1, 1, 1), 300.0), jnp.zeros((1, 1))),)
+    two = jax.tree.map(lambda part: jnp.concatenate([part, part]), sure)
+    found = ls.committees.committee_logits(two, jnp.ones(1))
+    np.testing.assert_allclose(found, 300.0, rtol=1e-6)
+
+
+def test_a_file_keeps_a_committee(committees, tmp_path):
+    for own in committees:
+        own.save(tmp_path / "committee")
+        loaded = ls.load_classifier(tmp_path / "committee")
+        assert repr(loaded) == repr(own)
+        np.testing.assert_array_equal(loaded.probabilities(X), own.probabilities(X))
+
+
+def test_any_function_of_a_sample_is_applied_to_rows(model):
+    found = model.classifier.apply(ls.activations, X, batch_size=50)
+    assert [part.shape for part in found] == [(120, 8), (120, 3)]
+    rows = jnp.asarray(model.classifier.standardize(X))
+    expected = jax.vmap(ls.activations, (None, 0))(model.classifier.params, rows)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), found, expected)
 
 
 def test_files_that_are_not_a_classifier_are_refused(model, tmp_path):

@@ -88,6 +88,7 @@ CONTRACT = {
     "untangle": ["params", "inputs", "labels", "positive", "negative", "budget"],
     "Separator": ["weight", "bias", "margin"],
     "committee": ["params", "x", "weights", "outputs"],
+    "committees.committee_logits": ["params", "x", "loss"],
     "committees.member_probabilities": ["params", "x", "outputs"],
     "committees.disagreement": ["probabilities", "weights", "independent"],
     "committees.greedy_weights": ["probabilities", "targets", "steps", "score"],

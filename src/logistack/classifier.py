@@ -5,8 +5,9 @@ words, predictions in batches, a score. It is made of the library's public funct
 """
 
 import dataclasses
+import functools
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -17,6 +18,7 @@ from jaxtyping import Array, ArrayLike, Bool, Float, PRNGKeyArray, Real
 
 from logistack import _checks, losses, prediction, selection
 from logistack._brief import brief
+from logistack.committees import committee_logits, is_committee
 from logistack.export import numpy as npz
 from logistack.export._tensors import named
 from logistack.initialization import init_params
@@ -34,38 +36,56 @@ LOSSES = {
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Classifier:
-    """A network with the standardization of its inputs and the labels of its classes.
+    """A network, or a committee, with the standardization of its inputs and the labels of classes.
 
     Its methods take inputs as they were given to `fit_classifier`, any number of rows, and give
     NumPy arrays. They compute (x − mean) / scale in float64, and the network in its own dtype.
 
     Attributes:
-        params: the network of the standardized inputs.
+        params: the network of the standardized inputs; or a list of networks, a committee, whose
+            probabilities are the mean of its members'.
         mean: what is subtracted from each feature, float64 `(in,)`.
         scale: what each feature is then divided by, float64 `(in,)`.
         labels: what each class is called, `(classes,)`: numbers or strings.
         loss: the loss of the training, by which logits are read: `"softmax"` or `"sigmoid"`.
+        multilabel: whether a row may have any number of the labels, each of which then has a
+            sigmoid output of its own, and `predict` says for each whether it holds.
     """
 
-    params: Params
+    params: Params | list[Params]
     mean: Float[np.ndarray, " in"]
     scale: Float[np.ndarray, " in"]
     labels: np.ndarray
     loss: str
+    multilabel: bool = False
 
     def __repr__(self) -> str:
-        sizes = "-".join(map(str, sizes_of(self.params)))
+        sizes = {"-".join(map(str, sizes_of(network))) for network in self.networks}
+        several = f"{len(self.networks)} of " * is_committee(self.params)
         shown = ", ".join(map(repr, self.labels[:6].tolist()))
-        return f"Classifier({sizes}, {self.loss}, labels {shown}{', …' * (len(self.labels) > 6)})"
+        more = ", …" * (len(self.labels) > 6)
+        kind = ", multilabel" * self.multilabel
+        network = sizes.pop() if len(sizes) == 1 else "several sizes"
+        return f"Classifier({several}{network}, {self.loss}{kind}, labels {shown}{more})"
+
+    @property
+    def networks(self) -> list[Params]:
+        """The members of a committee, or the one network."""
+        return self.params if is_committee(self.params) else [self.params]  # type: ignore
 
     def predict(self, inputs: Real[ArrayLike, "n in"], *, batch_size: int = 4096) -> np.ndarray:
         """Returns the label of each row, `(n,)`; `batch_size` rows are computed at once.
+
+        With `multilabel`, returns whether each label holds, 1 or 0, `(n, labels)`.
 
         Raises:
             ValueError: if the shape does not fit, or a value is not finite.
             TypeError: if the dtype is not of real numbers.
         """
-        return self.labels[self._batches(_predict, inputs, batch_size)]
+        z = self.logits(inputs, batch_size=batch_size)
+        if self.multilabel:
+            return (z > 0).astype(int)
+        return self.labels[(z[:, 0] > 0).astype(int) if z.shape[1] == 1 else z.argmax(axis=1)]
 
     def probabilities(
         self, inputs: Real[ArrayLike, "n in"], *, batch_size: int = 4096
@@ -76,27 +96,69 @@ class Classifier:
             ValueError: if the shape does not fit, or a value is not finite.
             TypeError: if the dtype is not of real numbers.
         """
-        return self._batches(_PROBABILITIES[self.loss], inputs, batch_size)
+        return self.apply(_PROBABILITIES[self.loss], inputs, batch_size=batch_size)
 
     def logits(
         self, inputs: Real[ArrayLike, "n in"], *, batch_size: int = 4096
     ) -> Float[np.ndarray, "n out"]:
         """Returns the logits of each row, which `ls.metrics` and `ls.losses` take.
 
+        Those of a committee stand for its probabilities, as `committees.committee_logits` says.
+
         Raises:
             ValueError: if the shape does not fit, or a value is not finite.
             TypeError: if the dtype is not of real numbers.
         """
-        return self._batches(_logits, inputs, batch_size)
+        return self.apply(_LOGITS[self.loss], inputs, batch_size=batch_size)
+
+    def apply(
+        self,
+        function: Callable[[Any, Array], Any],
+        inputs: Real[ArrayLike, "n in"],
+        *,
+        batch_size: int = 4096,
+    ) -> Any:
+        """Applies a function of the parameters and one standardized sample to each row.
+
+        It is compiled with its `vmap` once, for a module's function, such as `ls.activations`,
+        and few sizes of a batch.
+
+        Args:
+            function: what `jax.vmap` and `jax.jit` take, of `params` and a sample `(in,)`.
+            inputs: `(n, in)`, as the classifier was given them.
+            batch_size: how many rows are computed at once.
+
+        Returns:
+            What the function returns, as NumPy arrays with a leading axis of rows.
+
+        Raises:
+            ValueError: if the shape does not fit, or a value is not finite.
+            TypeError: if the dtype is not of real numbers.
+        """
+        inputs = _table(inputs, len(self.mean))
+        batch_size = _checks.require_count("batch_size", batch_size, low=1)
+        # The last batch is filled up, and a small set to a power of 2, so that few sizes compile.
+        batch_size = min(batch_size, 1 << max(0, len(inputs) - 1).bit_length())
+        over_rows = _over_rows(function)
+        found = []
+        for start in range(0, len(inputs), batch_size):
+            rows = self._standardized(inputs[start : start + batch_size])
+            filled = np.pad(rows, ((0, batch_size - len(rows)), (0, 0)))
+            batch = over_rows(self.params, filled)
+            found.append(jax.tree.map(lambda part, rows=rows: np.asarray(part)[: len(rows)], batch))
+        return jax.tree.map(lambda *parts: np.concatenate(parts), *found)
 
     def accuracy(self, inputs: Real[ArrayLike, "n in"], labels: ArrayLike) -> float:
         """Returns the share of rows whose label is predicted; a label it does not know is wrong.
 
         Raises:
-            ValueError: if a shape does not fit, a value is not finite, or the labels are strings
-                where the classifier has numbers, or numbers where it has strings.
+            ValueError: if a shape does not fit, a value is not finite, the labels are strings
+                where the classifier has numbers, or numbers where it has strings, or rows may
+                have several labels.
             TypeError: if a dtype is not of real numbers, or the labels are not numbers or strings.
         """
+        if self.multilabel:
+            raise ValueError("labels: expected one a row, but the classifier is multilabel")
         predicted = self.predict(inputs)
         labels = labels_of(labels, len(predicted))
         if (labels.dtype.kind == "U") != (self.labels.dtype.kind == "U"):
@@ -115,7 +177,10 @@ class Classifier:
             OSError: if the file cannot be written.
         """
         own = {name: np.asarray(getattr(self, name)) for name in OWN}
-        npz.write(path, own | named(self.params))
+        for place, network in enumerate(self.networks):
+            prefix = f"members.{place}." * is_committee(self.params)
+            own |= {f"{prefix}{name}": array for name, array in named(network).items()}
+        npz.write(path, own)
 
     def standardize(self, inputs: Real[ArrayLike, "n in"]) -> np.ndarray:
         """Returns the rows as the network takes them, (x − mean) / scale.
@@ -129,34 +194,32 @@ class Classifier:
     def _standardized(self, inputs: np.ndarray) -> np.ndarray:
         # By halves, of which no difference overflows.
         rows = (inputs * np.float64(0.5) - self.mean * 0.5) / (self.scale * 0.5)
-        return rows.astype(self.params[0].weight.dtype)
-
-    def _batches(self, function: Callable[..., Array], inputs: Any, batch_size: int) -> Any:
-        inputs = _table(inputs, len(self.mean))
-        batch_size = _checks.require_count("batch_size", batch_size, low=1)
-        # The last batch is filled up, and a small set to a power of 2, so that few sizes compile.
-        batch_size = min(batch_size, 1 << max(0, len(inputs) - 1).bit_length())
-        found = []
-        for start in range(0, len(inputs), batch_size):
-            rows = self._standardized(inputs[start : start + batch_size])
-            filled = np.pad(rows, ((0, batch_size - len(rows)), (0, 0)))
-            found.append(np.asarray(function(self.params, filled))[: len(rows)])
-        return np.concatenate(found)
+        return rows.astype(self.networks[0][0].weight.dtype)
 
 
 # What a file has beside the parameters.
-OWN = ("mean", "scale", "labels", "loss")
+OWN = ("mean", "scale", "labels", "loss", "multilabel")
 
 
-def _over_rows(function: Callable[..., Array], **options: Any) -> Callable[..., Array]:
-    return jax.jit(jax.vmap(lambda params, x: function(params, x, **options), (None, 0)))
+@functools.cache
+def _over_rows(function: Callable[[Any, Array], Any]) -> Callable[..., Any]:
+    return jax.jit(jax.vmap(function, (None, 0)))
 
 
-_logits = _over_rows(logits)
-_predict = _over_rows(prediction.predict)
-_PROBABILITIES = {
-    name: _over_rows(prediction.probabilities, loss=loss) for name, loss in LOSSES.items()
-}
+def _logits_by(loss: Callable[..., Array]) -> Callable[[Any, Array], Array]:
+    def of(params: Any, x: Array) -> Array:
+        return committee_logits(params, x, loss=loss) if is_committee(params) else logits(params, x)
+
+    return of
+
+
+def _probabilities_by(loss: Callable[..., Array]) -> Callable[[Any, Array], Array]:
+    read = _logits_by(loss)
+    return lambda params, x: prediction.probabilities_of(read(params, x), loss)
+
+
+_LOGITS = {name: _logits_by(loss) for name, loss in LOSSES.items()}
+_PROBABILITIES = {name: _probabilities_by(loss) for name, loss in LOSSES.items()}
 
 
 class FittedClassifier(NamedTuple):
@@ -262,7 +325,7 @@ def fit_classifier(  # noqa: D417 (they come in two parts)
         )
     outputs = 1 if loss == "sigmoid" and len(called) == 2 else len(called)
     start = init_params(for_params, (table.shape[1], *hidden, outputs))
-    mean, scale = _moments(table[learned])
+    mean, scale = moments(table[learned])
     classifier = Classifier(start, mean, scale, called, loss)
     independent = loss == "sigmoid" and outputs > 1
     targets = own[:, None] == np.arange(outputs) if independent else own
@@ -311,12 +374,17 @@ def load_classifier(path: str | os.PathLike[str]) -> Classifier:
         raise ValueError(
             f"path: expected a classifier, with {', '.join(OWN)}, but {path} has {sorted(arrays)}"
         )
-    mean, scale, labels, loss = (arrays.pop(name) for name in OWN)
-    params = npz.read_params(path, arrays)
-    features, *_, outputs = sizes_of(params)
+    mean, scale, labels, loss, multilabel = (arrays.pop(name) for name in OWN)
+    found = Classifier(
+        _params_in(path, arrays), mean, scale, labels, str(loss), bool(multilabel.all())
+    )
+    features, *_, outputs = sizes_of(found.networks[0])
     classes = 2 if outputs == 1 else outputs
     good = (
-        str(loss) in LOSSES
+        found.loss in LOSSES
+        and multilabel.dtype == bool
+        and multilabel.shape == ()
+        and not (found.multilabel and (found.loss != "sigmoid" or outputs == 1))
         and mean.shape == scale.shape == (features,)
         and mean.dtype == scale.dtype == np.float64
         and np.isfinite(mean).all()
@@ -326,7 +394,23 @@ def load_classifier(path: str | os.PathLike[str]) -> Classifier:
     )
     if not good:
         raise ValueError(f"path: expected a classifier whose parts fit together, got {path}")
-    return Classifier(params, mean, scale, labels, str(loss))
+    return found
+
+
+def _params_in(path: Any, arrays: Mapping[str, np.ndarray]) -> Params | list[Params]:
+    """The network of a file, or the members of its committee."""
+    members: dict[str, dict[str, np.ndarray]] = {}
+    for name, array in arrays.items():
+        prefix, found, own = name.partition("layers.")
+        members.setdefault(prefix, {})[found + own] = array
+    if set(members) != {f"members.{place}." for place in range(len(members))}:
+        return npz.read_params(path, arrays)
+    networks = [
+        npz.read_params(path, members[f"members.{place}."]) for place in range(len(members))
+    ]
+    if len({(own[0].weight.shape[-1], own[-1].weight.shape[-2]) for own in networks}) > 1:
+        raise ValueError(f"path: expected members of the same inputs and outputs, got {path}")
+    return networks
 
 
 def _table(inputs: Any, features: int | None = None) -> np.ndarray:
@@ -341,7 +425,7 @@ def _table(inputs: Any, features: int | None = None) -> np.ndarray:
     return inputs
 
 
-def _moments(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def moments(rows: np.ndarray, weights: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation of each column; 1 for what is constant but for rounding."""
     floating = jnp.issubdtype(rows.dtype, jnp.floating)
     precision = float(np.spacing(np.ones((), rows.dtype if floating else np.float64)))
@@ -350,7 +434,8 @@ def _moments(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     largest = np.abs(rows).max(axis=0)
     largest[largest == 0] = 1
     rows /= largest
-    mean, scale = rows.mean(axis=0), rows.std(axis=0)
+    mean = np.average(rows, axis=0, weights=weights)
+    scale = np.sqrt(np.average((rows - mean) ** 2, axis=0, weights=weights))
     constant = scale <= 4 * precision * np.abs(mean)
     return mean * largest, np.where(constant, 1, scale * largest)
 

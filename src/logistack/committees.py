@@ -1,6 +1,7 @@
 """Networks that decide together: their mean, who is in it, and where they disagree."""
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -10,7 +11,7 @@ import numpy as np
 from jax.scipy.special import rel_entr
 from jaxtyping import Array, ArrayLike, Float, Int, Real
 
-from logistack import _checks, metrics
+from logistack import _checks, losses, metrics
 from logistack.layers import Layer, Params
 from logistack.metrics.probabilities import require_exclusive
 from logistack.network import logits
@@ -74,16 +75,68 @@ def member_probabilities(
     [[0.5 ]
      [0.75]]
     """
+    return _of_members(params, lambda member: outputs(logits(member, x)))
 
-    def probabilities(member: Params) -> Array:
-        return outputs(logits(member, x))
 
-    if not isinstance(params, list) or any(isinstance(part, Layer) for part in params):
-        return jax.vmap(probabilities)(_require_tree(params))
-    groups = _by_shape(params)
-    rows = [jax.vmap(probabilities)(group) for group in groups.values()]
+def committee_logits(
+    params: Params | list[Params],
+    x: Real[ArrayLike, " in"],
+    *,
+    loss: Callable[..., Array] = losses.sigmoid_cross_entropy,
+) -> Float[Array, " out"]:
+    """Computes logits for one sample that stand for the mean of the members' probabilities.
+
+    With p̄ that mean, z = ln p̄ for exclusive classes and z = ln p̄ − ln(1 − p̄) for independent
+    outputs, so that softmax z, or σ(z), is p̄. Sums are of exponentials, p̄ itself is never formed:
+    z is right where p̄ is 0 or 1 to rounding, too.
+
+    Args:
+        params: the networks, as `committee` takes them.
+        x: one sample, `(in,)`.
+        loss: the loss that they were trained with: `sigmoid_cross_entropy` for independent
+            outputs, `softmax_cross_entropy` for exclusive classes.
+
+    Returns:
+        Logits `(out,)`, as `ls.logits` gives them for one network.
+
+    Raises:
+        ValueError: if shapes do not fit, `x` is concrete and not finite, there is no member, or
+            `loss` is another function.
+        TypeError: if a dtype is not of real numbers.
+
+    >>> two = (Layer(jnp.array([[[0.0]], [[jnp.log(3.0)]]]), jnp.zeros((2, 1))),)
+    >>> print(jax.nn.sigmoid(committee_logits(two, jnp.ones(1))))
+    [0.625]
+    """
+    if loss not in (losses.sigmoid_cross_entropy, losses.softmax_cross_entropy):
+        raise ValueError(
+            "loss: expected losses.sigmoid_cross_entropy or losses.softmax_cross_entropy, got "
+            f"{getattr(loss, '__name__', repr(loss))}"
+        )
+    z = _of_members(params, lambda member: logits(member, x))
+
+    def log_mean(logarithms: Float[Array, "members out"]) -> Float[Array, " out"]:
+        return jax.nn.logsumexp(logarithms, axis=0) - math.log(len(z))
+
+    if loss is losses.softmax_cross_entropy:
+        return log_mean(jax.nn.log_softmax(z, axis=1))
+    return log_mean(jax.nn.log_sigmoid(z)) - log_mean(jax.nn.log_sigmoid(-z))
+
+
+def _of_members(
+    params: Params | list[Params], function: Callable[[Params], Array]
+) -> Float[Array, "members out"]:
+    if not is_committee(params):
+        return jax.vmap(function)(_require_tree(params))
+    groups = _by_shape(params)  # type: ignore[arg-type]
+    rows = [jax.vmap(function)(group) for group in groups.values()]
     order = np.argsort(np.concatenate([*groups]))
     return jnp.concatenate(rows)[order]
+
+
+def is_committee(params: Any) -> bool:
+    """Whether these are several networks in a list, and not the layers of one."""
+    return isinstance(params, list) and not any(isinstance(part, Layer) for part in params)
 
 
 def _by_shape(params: list[Params]) -> dict[tuple[int, ...], Params]:

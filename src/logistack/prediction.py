@@ -55,15 +55,20 @@ def probabilities(
             f"{_name(loss)}: for another loss, apply its own function to ls.logits(params, x)"
         )
     z = logits(params, x)
-    if loss is losses.sigmoid_cross_entropy:
-        # σ(−z) is 1 − σ(z) without its rounding.
-        return jax.nn.sigmoid(jnp.concatenate([-z, z]) if z.shape[0] == 1 else z)
-    if z.shape[0] == 1:
+    if loss is losses.softmax_cross_entropy and z.shape[0] == 1:
         raise ValueError(
             "params: expected at least two outputs for softmax_cross_entropy, got one, whose "
             "softmax is always 1"
         )
-    return jax.nn.softmax(z)
+    return probabilities_of(z, loss)
+
+
+def probabilities_of(z: Float[Array, " out"], loss: Callable[..., Array]) -> Float[Array, " k"]:
+    """The probability of each class that logits stand for, as one of the two losses reads them."""
+    if loss is losses.softmax_cross_entropy:
+        return jax.nn.softmax(z)
+    # σ(−z) is 1 − σ(z) without its rounding.
+    return jax.nn.sigmoid(jnp.concatenate([-z, z]) if z.shape[0] == 1 else z)
 
 
 def predict(params: Params, x: Real[ArrayLike, " in"]) -> Int[Array, ""]:

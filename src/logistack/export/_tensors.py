@@ -10,7 +10,7 @@ from logistack.layers import Layer, Params, require_params
 
 
 def named(params: Params) -> dict[str, np.ndarray]:
-    """Returns the arrays of checked parameters by name, as given.
+    """Returns the arrays of parameters, which it checks, by name and as given.
 
     Not as JAX holds them: without 64-bit numbers it would round NumPy's float64.
     """

@@ -70,7 +70,7 @@ def load(path: str | os.PathLike[str]) -> Params:
 def write(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray]) -> None:
     """Writes parameters, and other arrays of numbers or text beside them."""
     for name, array in arrays.items():
-        if name.startswith("layers."):
+        if "layers." in name:
             _require_dtype("params", name, array.dtype)
     content = io.BytesIO()
     np.savez(content, **arrays)  # type: ignore[arg-type]
