@@ -3,6 +3,7 @@ from . import checkpoint as checkpoint
 from . import committees as committees
 from . import conformal as conformal
 from . import data as data
+from . import estimator as estimator
 from . import export as export
 from . import losses as losses
 from . import metrics as metrics

@@ -192,9 +192,7 @@ class Classifier:
         return self._standardized(_table(inputs, len(self.mean)))
 
     def _standardized(self, inputs: np.ndarray) -> np.ndarray:
-        # By halves, of which no difference overflows.
-        rows = (inputs * np.float64(0.5) - self.mean * 0.5) / (self.scale * 0.5)
-        return rows.astype(self.networks[0][0].weight.dtype)
+        return standardized(inputs, self.mean, self.scale, self.networks[0][0].weight.dtype)
 
 
 # What a file has beside the parameters.
@@ -423,6 +421,14 @@ def _table(inputs: Any, features: int | None = None) -> np.ndarray:
         raise ValueError(f"inputs: expected shape (samples, {width}), got {inputs.shape}")
     _checks.require_finite("inputs", inputs)
     return inputs
+
+
+def standardized(
+    rows: np.ndarray, mean: np.ndarray, scale: np.ndarray, dtype: Any = np.float32
+) -> np.ndarray:
+    """(x − mean) / scale, in float64 and then in the dtype of a network."""
+    # By halves, of which no difference overflows.
+    return ((rows * np.float64(0.5) - mean * 0.5) / (scale * 0.5)).astype(dtype)
 
 
 def moments(rows: np.ndarray, weights: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:

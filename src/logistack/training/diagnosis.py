@@ -1,16 +1,20 @@
 """What the history of a run says about its health, in words."""
 
+from collections.abc import Collection
+
 import jax
 import numpy as np
 
 from logistack.training.measures import History
 
 
-def diagnose(history: History) -> list[str]:
+def diagnose(history: History, *, kinds: Collection[str] | None = None) -> list[str]:
     """Says in plain sentences what is wrong with a run, in which layer, and what to try.
 
     Args:
         history: that of one run, or with a leading axis that of several.
+        kinds: the kinds of finding to say: of "diverged", "stuck", "saturated", "vanishing",
+            "bursts", "unmeasured", "rising", "overfit", "slow" and "unfinished"; all if None.
 
     Returns:
         One string a finding, the most serious first, epochs and layers counted from 1; none if
@@ -18,7 +22,7 @@ def diagnose(history: History) -> list[str]:
         for the first of them.
 
     Raises:
-        ValueError: if no epoch has run.
+        ValueError: if no epoch has run, or a kind is none of these.
 
     Sources: Glorot & Bengio 2010 for saturation and vanishing gradients; Pascanu, Mikolov &
     Bengio 2013 for clipping; Prechelt 1998 for the rise of the validation loss.
@@ -33,16 +37,17 @@ def diagnose(history: History) -> list[str]:
     The loss is that of predicting the frequencies of the classes
     The gradient vanishes on its way down
     """
+    kinds = KINDS if kinds is None else [kind for kind in KINDS if kind in _known(kinds)]
     whole = jax.tree.map(lambda rows: np.asarray(rows, np.float64), history)
     if whole.loss.ndim == 1:
         found = _findings(whole)
-        return [found[kind] for kind in _KINDS if kind in found]
+        return [found[kind] for kind in kinds if kind in found]
     members = [
         _findings(jax.tree.map(lambda rows, member=member: rows[member], whole))
         for member in range(whole.loss.shape[0])
     ]
     together = []
-    for kind in _KINDS:
+    for kind in kinds:
         those = [member for member, findings in enumerate(members) if kind in findings]
         if those:
             share = f"{len(those)} of {len(members)} runs, such as run {those[0]}"
@@ -51,7 +56,7 @@ def diagnose(history: History) -> list[str]:
 
 
 # The most serious first.
-_KINDS = (
+KINDS = (
     "diverged",
     "stuck",
     "saturated",
@@ -63,6 +68,13 @@ _KINDS = (
     "slow",
     "unfinished",
 )
+
+
+def _known(kinds: Collection[str]) -> Collection[str]:
+    unknown = [kind for kind in kinds if kind not in KINDS]
+    if isinstance(kinds, str) or unknown:
+        raise ValueError(f"kinds: expected some of {', '.join(KINDS)}, got {kinds!r}")
+    return kinds
 
 
 def _findings(history: History) -> dict[str, str]:
