@@ -21,10 +21,11 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from logistack import _checks, conformal, separability
 from logistack.classifier import LOSSES, Classifier
 from logistack.committees import Disagreement, disagreement, is_committee
+from logistack.estimator.desk import key_of, open_desk
 from logistack.estimator.monitoring import CallbackSupportMixin, Monitor, printed
 from logistack.estimator.optimizers import OPTIMIZERS
 from logistack.estimator.samples import Prepared, Rows, prepare, split, weights_of
-from logistack.estimator.training import Job, first_params, keys_of, rates_of, train
+from logistack.estimator.training import Job, begin, rates_of, train
 from logistack.network import activations, logits
 from logistack.prediction import probabilities_of
 from logistack.training import FitResult, History, TrainState, diagnose
@@ -124,6 +125,8 @@ class StackClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
     }
 
     _state: TrainState
+    _samples: Any
+    _certificate: Any
     history_: History
 
     def __init__(
@@ -211,11 +214,20 @@ class StackClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             ConvergenceWarning: if a member diverged, or stays near a constant answer.
         """
         monitor = Monitor(self, self.epochs, X, y, sample_weight)
-        draft, goes_on = self._draft(), self._goes_on()
+        draft, goes_on = self._draft(), self.warm_start and hasattr(self, "classifier_")
+        desk, key, memo = open_desk(), None, None
+        if desk is not None and not goes_on:
+            key = key_of(self, X, y, sample_weight, X_val, y_val, sample_weight_val)
+            memo = desk.memo(key)
+            if not desk.asks and (fitted := desk.take(key)) is not None:
+                draft.__dict__ = fitted.__dict__ | draft.__dict__
+                return self._become(draft, X, y, monitor)
         job = draft._job(
-            X, y, sample_weight, (X_val, y_val, sample_weight_val),
-            goes_on=goes_on, epochs=self.epochs,
+            X, y, sample_weight, (X_val, y_val, sample_weight_val), goes_on=goes_on,
+            epochs=self.epochs, memo=memo,
         )  # fmt: skip
+        if key is not None and desk.asks:  # type: ignore[union-attr]
+            desk.ask(key, draft, job)  # type: ignore[union-attr]
         callbacks, every = [], 1
         if self.verbose:
             every = max(1, self.epochs // 10) if self.verbose is True else int(self.verbose)
@@ -224,11 +236,8 @@ class StackClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             every = 1
             callbacks.append(monitor.epoch(lambda result: draft._found(jax.device_get(result))))
         (result,) = train([job], callbacks, every)
-        draft._take(result, goes_on=goes_on, samples=(X, y))
-        self._become(draft)
-        self._warn(result.history)
-        monitor.end()
-        return self
+        draft._take(result, before=self.history_ if goes_on else None)
+        return self._become(draft, X, y, monitor, result.history)
 
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(
@@ -257,12 +266,8 @@ class StackClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             X, y, sample_weight, goes_on=goes_on, epochs=1, classes=classes, holds_out=False
         )
         (result,) = train([job])
-        draft._take(result, goes_on=goes_on, samples=(X, y))
-        self._become(draft)
-        return self
-
-    def _goes_on(self) -> bool:
-        return self.warm_start and hasattr(self, "classifier_")
+        draft._take(result, before=self.history_ if goes_on else None)
+        return self._become(draft, X, y)
 
     def _draft(self) -> "StackClassifier":
         """A copy to work on, of which nothing is kept if that fails."""
@@ -270,8 +275,21 @@ class StackClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         draft.__dict__.update(self.__dict__)
         return draft
 
-    def _become(self, draft: "StackClassifier") -> None:
+    def _become(
+        self,
+        draft: "StackClassifier",
+        X: Any,
+        y: Any,
+        monitor: Monitor | None = None,
+        history: History | None = None,
+    ) -> "StackClassifier":
+        """Takes what a draft has found, and tells of it if there is a monitor."""
+        draft._samples, draft._certificate = (X, y), None
         self.__dict__ = draft.__dict__
+        if monitor is not None:
+            self._warn(self.history_ if history is None else history)
+            monitor.end()
+        return self
 
     def _job(
         self,
@@ -326,12 +344,10 @@ class StackClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             memo[key] = prepare(parts, others, before, *how)
         self._prepared = memo[key]
         weights = weights_of(self._prepared.parts.learned, self.class_weight, self.classes_)
-        first, keys = keys_of(self._seed, self.members)
+        sizes = (X.shape[1], *settings["hidden_layer_sizes"], self.n_outputs_)
+        keys, start = begin(self._seed, self.members, sizes)
         if goes_on:
             start = self._state
-        else:
-            sizes = (X.shape[1], *settings["hidden_layer_sizes"], self.n_outputs_)
-            start = first_params(first, sizes)
         return Job(settings, self._prepared.data, weights, keys, start, epochs)
 
     def _checked(self, X: Any, y: Any, *, reset: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -422,9 +438,8 @@ class StackClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
 
     def _found(self, result: FitResult) -> dict[str, Any]:
         """The attributes that predict, from a result in NumPy."""
-        params = jax.tree.map(jnp.asarray, result.params)
         members = [
-            jax.tree.map(lambda leaf, member=member: leaf[member], params)
+            jax.tree.map(lambda leaf, member=member: jnp.asarray(leaf[member]), result.params)
             for member in range(self.members)
         ]
         classifier = Classifier(
@@ -438,14 +453,11 @@ class StackClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         own = {name: getattr(self, name) for name in ("classes_", "n_outputs_", "n_features_in_")}
         return own | {"classifier_": classifier, "_multilabel": self._multilabel}
 
-    def _take(self, result: FitResult, *, goes_on: bool, samples: tuple[Any, Any]) -> None:
-        """Sets the attributes of a fit, from a result in NumPy."""
-        before = self.history_ if goes_on else None
+    def _take(self, result: FitResult, *, before: History | None = None) -> None:
+        """Sets the attributes of a fit, from a result in NumPy and the history before it."""
         self.__dict__.update(self._found(result))
         parts = self.__dict__.pop("_prepared").parts
         self._state, self._settings_before = result.state, self._settings()
-        self._samples: Any = samples
-        self._certificate: Any = None
         self.history_ = result.history if before is None else _joined(before, result.history)
         curves = (self.history_.loss, self.history_.validation_loss)
         self.loss_curve_, self.validation_curve_ = map(_mean_of_members, curves)

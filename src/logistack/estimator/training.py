@@ -6,8 +6,10 @@ get by itself: nothing that a member sees depends on who is trained beside it.
 """
 
 import functools
+import os
 import warnings
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import jax
@@ -58,18 +60,28 @@ class Job(NamedTuple):
     epochs: int
 
 
-@functools.partial(jax.jit, static_argnames=("members",))
-def keys_of(seed: int, members: int) -> tuple[PRNGKeyArray, PRNGKeyArray]:
-    """Keys for the first parameters and for the training of each member."""
-    own = jax.vmap(functools.partial(jax.random.fold_in, jax.random.key(seed)))(jnp.arange(members))
-    both = jax.vmap(jax.random.split)(own)
-    return both[:, 0], both[:, 1]
+def begin(
+    seed: int, members: int, sizes: tuple[int, ...]
+) -> tuple[PRNGKeyArray, Params | TrainState]:
+    """A key for the training of each member, and the parameters that it starts from."""
+    return _compiled_begin(jax.default_backend())(np.uint32(seed), members, sizes)
 
 
-@functools.partial(jax.jit, static_argnames=("sizes",))
-def first_params(keys: PRNGKeyArray, sizes: tuple[int, ...]) -> Params:
-    """The parameters that each member starts from."""
-    return jax.vmap(lambda key: init_params(key, sizes))(keys)
+@functools.cache
+def _compiled_begin(backend: str) -> Any:
+    def begin(seed: Any, members: int, sizes: tuple[int, ...]) -> Any:
+        key = jax.random.key(seed)
+
+        def of(member: Any) -> Any:
+            # Whatever the other members are.
+            own, first = jax.random.split(jax.random.fold_in(key, member))
+            return own, init_params(first, sizes)
+
+        return jax.vmap(of)(jnp.arange(members))
+
+    # It runs once, in milliseconds, and takes a CPU twice as long to compile well.
+    options: Any = {"xla_backend_optimization_level": 0} if backend == "cpu" else None
+    return jax.jit(begin, static_argnums=(1, 2), compiler_options=options)
 
 
 def train(jobs: Sequence[Job], callbacks: Sequence[Callback] = (), every: int = 1) -> list[Any]:
@@ -81,12 +93,36 @@ def train(jobs: Sequence[Job], callbacks: Sequence[Callback] = (), every: int = 
     together: dict[Any, list[int]] = {}
     for place, job in enumerate(jobs):
         together.setdefault(_in_common(job), []).append(place)
+    groups = [[(place, jobs[place]) for place in places] for places in together.values()]
     results: list[Any] = [None] * len(jobs)
-    for places in together.values():
-        own = [jobs[place] for place in places]
+
+    def run(group: list[tuple[int, Job]]) -> None:
+        places, own = zip(*group, strict=True)
         for place, result in zip(places, _train_together(own, callbacks, every), strict=True):
             results[place] = result
+
+    with warnings.catch_warnings():
+        # What was not finite is in the history, and the estimators' own to tell.
+        warnings.filterwarnings("ignore", "the (loss|parameters|validation loss)", RuntimeWarning)
+        if len(groups) == 1 or len(jax.local_devices()) > 1:
+            for group in groups:
+                run(group)
+            return results
+        # Those that share a program come after the one that compiles it.
+        first = {_program(group): group for group in reversed(groups)}
+        later = [group for group in groups if first[_program(group)] is not group]
+        with ThreadPoolExecutor(os.cpu_count()) as threads:
+            for some in (first.values(), later):
+                list(threads.map(run, some))
     return results
+
+
+def _program(group: list[tuple[int, Job]]) -> Any:
+    """What populations that are the same program have in common."""
+    own = [job for _, job in group]
+    _, *static = _in_common(own[0])
+    sizes = [(job.settings["hidden_layer_sizes"], len(job.keys)) for job in own]
+    return (*static, own[0].data.inputs.shape, *sizes)
 
 
 def rates_of(dropout: Any) -> tuple[float, ...]:
@@ -159,10 +195,7 @@ def _train_together(
     run: Any = fit_population
     if callbacks:
         run, arguments = sweep, arguments | {"callbacks": list(callbacks), "every": every}
-    with warnings.catch_warnings():
-        # What was not finite is in the history, and the estimators' own to tell.
-        warnings.filterwarnings("ignore", "the (loss|parameters|validation loss)", RuntimeWarning)
-        result = jax.device_get(run(keys, start, data.inputs, data.targets, **arguments))
+    result = jax.device_get(run(keys, start, data.inputs, data.targets, **arguments))
     return [
         _of_job(result, job, end - len(job.keys), listed)
         for job, end in zip(jobs, np.cumsum(counts).tolist(), strict=True)
