@@ -239,6 +239,18 @@ class TestSizes:
             # Muon amplifies what rounding leaves, and so does depth.
             assert_near(mine, one, rtol=2e-4 if len(SIZES[index]) > 5 else 2e-5)
 
+    def test_steps_of_all_samples_leave_out_units_that_are_not_there(self):
+        options = {"optimizer": optax.adam(0.05), "epochs": 5, "batch_size": None}
+        networks = [ls.init_params(KEY, (4, width, 3)) for width in (4, 3)]
+        result = population(SEVEN[:2], networks, **options)
+        for index, network in enumerate(networks):
+            one = ls.fit(
+                SEVEN[index], network, X, CLASSES,
+                loss=ls.losses.softmax_cross_entropy, **options,
+            )  # fmt: skip
+            for mine, theirs in zip(result.params[index], one.params, strict=True):
+                np.testing.assert_allclose(mine.weight, theirs.weight, rtol=1e-4, atol=1e-6)
+
     def test_epochs_at_once_and_in_parts_are_the_same_bits(self):
         options = {"optimizer": optax.adam(0.01), "dropout": 0.2, "order": "shared"}
         whole = population(SEVEN[:6], NETWORKS[:6], epochs=4, **options)

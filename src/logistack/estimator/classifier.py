@@ -383,6 +383,8 @@ class StackClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
                 )
 
     def _read_classes(self, y: np.ndarray, weights: np.ndarray | None, classes: Any) -> None:
+        if y.dtype == object and len({isinstance(label, str) for label in y.ravel()}) > 1:
+            raise ValueError("y: expected labels of one type, got a mix of strings and others")
         check_classification_targets(y)
         kind = type_of_target(y)
         self._multilabel = kind == "multilabel-indicator"
@@ -401,8 +403,8 @@ class StackClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             self.classes_ = unique_labels(counted if classes is None else classes)
         if len(self.classes_) < 2:
             raise ValueError(
-                "y: expected at least two classes among the samples that count, got one class, "
-                f"{self.classes_.tolist()}"
+                "y: expected at least two classes among the samples of sample_weight above 0, got "
+                f"one class, {self.classes_.tolist()}"
             )
         two = len(self.classes_) == 2 and not self._multilabel
         self.n_outputs_ = 1 if self.loss == "sigmoid" and two else len(self.classes_)
@@ -458,10 +460,12 @@ class StackClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         self.__dict__.update(self._found(result))
         parts = self.__dict__.pop("_prepared").parts
         self._state, self._settings_before = result.state, self._settings()
-        self.history_ = result.history if before is None else _joined(before, result.history)
+        ran = int((~np.isnan(result.history.accuracy)).any(axis=0).sum())
+        own: History = jax.tree.map(lambda rows: rows[:, :ran], result.history)
+        self.history_ = own if before is None else _joined(before, own)
         curves = (self.history_.loss, self.history_.validation_loss)
         self.loss_curve_, self.validation_curve_ = map(_mean_of_members, curves)
-        self.n_iter_ = int(result.state.epoch.max())
+        self.n_iter_ = self.history_.loss.shape[1]
         self.n_layers_ = len(self._settings_before["hidden_layer_sizes"]) + 2
         exclusive = self.loss == "softmax"
         self.out_activation_ = "softmax" if exclusive else "logistic"
@@ -662,12 +666,9 @@ def _joined(before: History, after: History) -> History:
 
 
 def _mean_of_members(rows: Any) -> list[float] | None:
-    """The mean of each epoch over the members that ran it, as far as any did."""
+    """The mean of each epoch over the members that ran it."""
     if rows is None:
         return None
-    ran = ~np.isnan(rows)
-    last = np.flatnonzero(ran.any(axis=0))
-    rows = rows[:, : last[-1] + 1 if last.size else 0]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # of an epoch that none validated
         return np.nanmean(rows, axis=0).tolist()

@@ -47,7 +47,7 @@ class Desk:
         self._memos: dict[Any, dict[Any, Prepared]] = defaultdict(dict)
         self._requests: list[tuple[Key, Any, Job]] = []
         self._fitted: dict[Key, deque[Any]] = {}
-        self._earlier: dict[Any, list[Any]] = {}
+        self._earlier: dict[Any, list[tuple[int, Any]]] = {}
 
     @contextlib.contextmanager
     def open(self, *, asks: bool) -> Iterator[None]:
@@ -85,18 +85,19 @@ class Desk:
             place = seen[key]
             seen[key] += 1
             earlier = self._earlier.get((key.settings, key.samples), [])
-            own = earlier[place] if place < len(earlier) else None
-            if own is not None:
-                done = own.history_.loss.shape[1]
+            history = None
+            if place < len(earlier):
+                done, own = earlier[place]
                 job = job._replace(start=own._state, epochs=job.epochs - done)
+                history = own.history_
             jobs.append(job)
-            before.append(None if own is None else own.history_)
+            before.append(history)
         self._fitted, self._earlier = defaultdict(deque), defaultdict(list)
         results = train(jobs)
         for (key, draft, _), history, result in zip(self._requests, before, results, strict=True):
             draft._take(result, before=history)
             self._fitted[key].append(draft)
-            self._earlier[key.settings, key.samples].append(draft)
+            self._earlier[key.settings, key.samples].append((key.epochs, draft))
         self._requests = []
 
 

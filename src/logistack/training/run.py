@@ -314,7 +314,9 @@ def _epoch(
     assert recipe.batch_size is not None
     if recipe.batch_size == samples.inputs.shape[0]:
         own_key = step_key(run.key, before.epoch, 0)
-        after, sums = take_step(recipe, before, *samples, key=own_key, examined=True, shared=shared)
+        after, sums = take_step(
+            recipe, before, *samples, key=own_key, examined=True, shared=shared, units=run.units
+        )
     else:
         key, epoch = run.key, before.epoch
         if run.order is not None:
