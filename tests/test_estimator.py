@@ -238,7 +238,7 @@ def test_activations_come_layer_by_layer(members):
 
 def test_a_run_stuck_near_a_constant_says_so():
     """scikit-learn's #31235: no warning was given of it."""
-    deep = {"hidden_layer_sizes": [4] * 30, "coordinates": "plain", "optimizer": "sgd"}
+    deep = {"hidden_layer_sizes": [4] * 60, "coordinates": "plain", "epochs": 60}
     with pytest.warns(ConvergenceWarning, match="The loss is that of predicting the frequencies"):
         model(**deep, learning_rate=0.01).fit(X, Y)
     with pytest.warns(ConvergenceWarning, match=r"3 of 3 runs, .* fell by 0.0% in 30 epochs"):
