@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
@@ -72,45 +73,100 @@ def test_by_default_the_user_s_cache_folder_unless_jax_has_one(tmp_path, configu
     assert run(**environment)[0] == str(wanted)
 
 
-def optimizers_states(tree):
-    """The types of Optax's named tuples in a tree."""
-    kinds = set()
-    if isinstance(tree, tuple):
-        kinds = set().union(*map(optimizers_states, tree))
-        if type(tree).__module__.startswith("optax"):
-            kinds.add(type(tree))
-    return kinds
+INPUTS = np.random.default_rng(0).standard_normal((7, 3)).astype(np.float32)
+TARGETS = np.eye(2, dtype=np.float32)[[0, 1, 1, 0, 1, 0, 0]]
+EVERYTHING = {
+    "epochs": 3, "batch_size": 3, "validation": (INPUTS, TARGETS), "patience": 2,
+}  # fmt: skip
 
 
-def test_a_run_is_exported_for_every_platform_and_read_back():
-    optimizer = optax.sgd(0.1, momentum=0.9)
-    inputs = np.random.default_rng(0).standard_normal((7, 3)).astype(np.float32)
-    targets = np.eye(2, dtype=np.float32)[[0, 1, 1, 0, 1, 0, 0]]
+def trained(seed, params):
+    optimizer = optax.adam(0.1)
+    result = ls.fit(
+        jax.random.key(seed), params, INPUTS, TARGETS, optimizer=optimizer, ema_decay=0.5,
+        dropout=0.2, coordinates="centred", **EVERYTHING,
+    )  # fmt: skip
+    step = ls.make_step(optimizer, ema_decay=0.5, coordinates="centred")
+    return result, step(result.state, INPUTS, TARGETS)[1]
 
-    @jax.jit
-    def run(key, params):
-        result = ls.fit(
-            key, params, inputs, targets, optimizer=optimizer, epochs=3, batch_size=3,
-            validation=(inputs, targets), ema_decay=0.5,
-        )  # fmt: skip
-        step = ls.make_step(optimizer, ema_decay=0.5)
-        return result, step(result.state, inputs, targets)[1]
 
-    arguments = jax.random.key(0), ls.init_params(jax.random.key(1), (3, 4, 2))
-    plain = run(*arguments)
-    assert isinstance(plain[1], ls.BatchSums)
-    for kind in optimizers_states(plain):  # whose registration is not this library's
-        jax.export.register_namedtuple_serialization(kind, serialized_name=str(kind))
+def populated(seed, params):
+    result = ls.fit_population(
+        jax.random.split(jax.random.key(seed), 3), params, INPUTS, TARGETS, optimizer=optax.adam,
+        hyperparams={"learning_rate": jnp.array([0.01, 0.03, 0.1])}, **EVERYTHING,
+    )  # fmt: skip
+    return result.params, result.history
+
+
+def judged(seed, params):
+    shares = ls.committees.member_probabilities
+    members = jax.vmap(lambda key: ls.init_params(key, (3, 2)))(
+        jax.random.split(jax.random.key(seed), 4)
+    )
+    probabilities = jax.vmap(shares, (None, 0))((*members, *params), INPUTS)
+    return (
+        ls.committees.greedy_weights(probabilities, TARGETS, steps=5),
+        jax.vmap(lambda own: ls.committees.disagreement(own, independent=True))(probabilities),
+        ls.metrics.reliability(probabilities[:, 0], TARGETS),
+    )
+
+
+def draw(*hidden):
+    return ls.init_params(jax.random.key(1), (3, *hidden, 2))
+
+
+EXPORTED = {
+    "1,000 layers": (trained, ls.stack(draw(*[4] * 1000))),
+    "a population": (populated, jax.tree.map(lambda leaf: jnp.stack([leaf] * 3), draw(4))),
+    "sizes": (populated, [draw(4), draw(5, 3), draw(4)]),
+    "a committee": (judged, ()),
+}
+# The states of an optimizer are registered by whoever exports them.
+STATES = """
+import jax, optax
+for kind in (optax.EmptyState, optax.EmaState, optax.ScaleByAdamState):
+    jax.export.register_namedtuple_serialization(kind, serialized_name=f"optax.{kind.__name__}")
+"""
+READ = (
+    STATES
+    + """
+import sys
+import numpy as np
+import logistack.committees, logistack.training  # which register their named tuples
+for path in sys.argv[1:]:
+    with open(path, "rb") as file:
+        program = jax.export.deserialize(bytearray(file.read()))
+    leaves = np.load(path + ".npz").values()
+    arguments, named = jax.tree.unflatten(program.in_tree, leaves)
+    leaves, tree = jax.tree.flatten(program.call(*arguments, **named))
+    np.savez(path + ".npz", *leaves, tree=str(tree))
+"""
+)
+
+
+def test_training_is_exported_for_every_platform_and_read_by_a_new_process(tmp_path):
+    exec(STATES, {})
     platforms = ("cpu", "cuda", "rocm", "tpu")
-    program = jax.export.export(run, platforms=platforms)(*arguments)
-    again = jax.export.deserialize(program.serialize())
-    assert again.platforms == platforms
-    given, wanted = again.call(*arguments), program.call(*arguments)
-    assert jax.tree.structure(given) == jax.tree.structure(plain)
-    for leaves in zip(*map(jax.tree.leaves, (given, wanted, plain)), strict=True):
-        np.testing.assert_array_equal(*leaves[:2], strict=True)
-        # XLA may fuse the program of many platforms otherwise.
-        np.testing.assert_allclose(leaves[0], leaves[2], rtol=1e-5, atol=1e-6)
+    wanted = {}
+    for name, (function, params) in EXPORTED.items():
+        program = jax.export.export(jax.jit(function), platforms=platforms)(5, params)
+        assert program.platforms == platforms
+        (tmp_path / name).write_bytes(program.serialize())
+        np.savez(tmp_path / f"{name}.npz", *jax.tree.leaves((5, params)))
+        wanted[name] = program.call(5, params)
+    run(*[tmp_path / name for name in EXPORTED], program=READ)
+    for name, result in wanted.items():
+        tree, *given = np.load(tmp_path / f"{name}.npz").values()
+        leaves, own = jax.tree.flatten(result)
+        assert str(tree) == str(own)
+        for one, same in zip(given, leaves, strict=True):
+            np.testing.assert_array_equal(one, same, strict=True, err_msg=name)
+    # XLA may fuse the program of many platforms otherwise.
+    function, params = EXPORTED["a population"]
+    own, plain = wanted["a population"], jax.jit(function)(5, params)
+    assert jax.tree.structure(own) == jax.tree.structure(plain)
+    for one, near in zip(*map(jax.tree.leaves, (own, plain)), strict=True):
+        np.testing.assert_allclose(one, near, rtol=1e-5, atol=1e-6)
 
 
 CORES = """

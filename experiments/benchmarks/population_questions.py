@@ -11,7 +11,7 @@ import logistack as ls
 from experiments import keeping
 from experiments.benchmarks.machine import Section
 from experiments.benchmarks.peers import logistack_members, sklearn_members
-from experiments.benchmarks.processes import Task, Turns
+from experiments.benchmarks.processes import Task, Turns, section
 from experiments.benchmarks.workloads import Workload, scaled
 from experiments.limits_plane import spirals
 
@@ -31,29 +31,6 @@ def ours(function: Callable[..., Any], *arguments: Any, **options: Any) -> Task:
     """A task of logistack's own."""
     prepare = functools.partial(function, *arguments, **options)
     return Task(prepare, logistack_members.ENVIRONMENT)
-
-
-def section(
-    part: str, heads: list[str], turns: Turns, base: str, last: list[str], **numbers: Any
-) -> Section:
-    """One row a task: its seconds, those of its first run, and its time over that of the base."""
-    rows = [("", "seconds", "(range)", "first run, s", "÷ base", "(range)")]
-    for name, seconds in turns.rounds.items():
-        ratios = turns.ratios(name, base)
-        beside = (f"{statistics.median(ratios):.2f}×", f"({min(ratios):.2f} to {max(ratios):.2f})")
-        rows.append(
-            (
-                name, f"{statistics.median(seconds):.4f}",
-                f"({min(seconds):.4f} to {max(seconds):.4f})", f"{turns.first[name]:.2f}",
-                *(("", "") if name == base else beside),
-            )
-        )  # fmt: skip
-    numbers |= {
-        "first_run_seconds": turns.first,
-        "seconds_of_rounds": turns.rounds,
-        "told": turns.told,
-    }
-    return Section(part, "", numbers, "\n".join([*heads, *keeping.columns(rows), *last]))
 
 
 def measure_mixed(scale: float, members: int, pace: Pace) -> Section:

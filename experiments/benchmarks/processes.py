@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any, NamedTuple, Self
 
+from experiments import keeping
+from experiments.benchmarks.machine import Section
 from experiments.benchmarks.populations import Ready
 from experiments.benchmarks.timing import timed
 
@@ -93,6 +95,29 @@ def take_turns(tasks: Mapping[str, Task], rounds: int, at_least: float) -> Turns
                 seconds[name].append(apart.seconds(at_least))
         first = {name: apart.first for name, apart in running.items()}
         return Turns(first, seconds, {name: apart.told() for name, apart in running.items()})
+
+
+def section(
+    part: str, heads: list[str], turns: Turns, base: str, last: list[str], **numbers: Any
+) -> Section:
+    """One row a task: its seconds, those of its first run, and its time over that of the base."""
+    rows = [("", "seconds", "(range)", "first run, s", "÷ base", "(range)")]
+    for name, seconds in turns.rounds.items():
+        ratios = turns.ratios(name, base)
+        beside = (f"{statistics.median(ratios):.2f}×", f"({min(ratios):.2f} to {max(ratios):.2f})")
+        rows.append(
+            (
+                name, f"{statistics.median(seconds):.4f}",
+                f"({min(seconds):.4f} to {max(seconds):.4f})", f"{turns.first[name]:.2f}",
+                *(("", "") if name == base else beside),
+            )
+        )  # fmt: skip
+    numbers |= {
+        "first_run_seconds": turns.first,
+        "seconds_of_rounds": turns.rounds,
+        "told": turns.told,
+    }
+    return Section(part, "", numbers, "\n".join([*heads, *keeping.columns(rows), *last]))
 
 
 @contextlib.contextmanager

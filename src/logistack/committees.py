@@ -12,6 +12,7 @@ from jax.scipy.special import rel_entr
 from jaxtyping import Array, ArrayLike, Float, Int, Real
 
 from logistack import _checks, losses, metrics
+from logistack._export import exported
 from logistack.layers import Layer, Params
 from logistack.metrics.probabilities import require_exclusive
 from logistack.network import logits
@@ -180,6 +181,7 @@ def _mean(rows: Float[Array, "members ..."], weights: Any) -> Float[Array, "..."
     return jnp.sum(jnp.where(shares > 0, shares * rows, 0), axis=0)
 
 
+@exported
 class Disagreement(NamedTuple):
     """How far the members of a committee disagree about one sample.
 
@@ -251,6 +253,7 @@ def _class_of(probabilities: Float[Array, "... out"]) -> Int[Array, "..."]:
     return jnp.argmax(probabilities, axis=-1)
 
 
+@exported
 class GreedyWeights(NamedTuple):
     """Who is in a committee, as greedy selection found it.
 

@@ -4,6 +4,19 @@ Within a process JAX keeps every program it has compiled. A run is compiled once
 number of epochs and function, and a number inside a function is part of it: `optax.sgd(0.1)` and
 `optax.sgd(0.2)` are two programs of about 7 MB each, where `hyperparams={"learning_rate": ...}`
 shares one. `jax.clear_caches()` frees all of them.
+
+`jax.export` writes a jitted function of this library, a whole `fit` or `fit_population` too, as
+StableHLO: one file for `platforms=("cpu", "cuda", "rocm", "tpu")`, whichever this machine has. It
+is of these shapes and settings, and needs none of the code that made it. Who reads it imports the
+rooms whose named tuples it takes or returns, `logistack.training` for a history. States of an
+optimizer are Optax's named tuples: leave `result.state` out, or give each of them a name in both
+processes by `jax.export.register_namedtuple_serialization`.
+
+Such a file is for exchange and not for archives. JAX promises that versions up to 6 months newer
+read it, and versions up to 3 weeks older, as counted between the releases of jaxlib
+(https://docs.jax.dev/en/latest/export/export.html#compatibility-guarantees). To come back to a run
+years later, keep the parameters (`ls.export.numpy` or `ls.export.safetensors`), the script with its
+settings and key, and a lock file of all versions, as `pip freeze` writes it.
 """
 
 import os

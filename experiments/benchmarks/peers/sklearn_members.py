@@ -55,17 +55,19 @@ def network(work: Workload, **options: Any) -> Any:
     """A network that trains for all epochs of the work."""
     from sklearn.neural_network import MLPClassifier
 
+    whole: dict[str, Any] = {
+        "solver": "sgd",
+        "alpha": 0.0,
+        "nesterovs_momentum": False,
+        "tol": 0.0,
+        "n_iter_no_change": work.epochs + 1,
+    }
     return MLPClassifier(
         work.sizes[1:-1],
         activation="logistic",
-        solver="sgd",
-        alpha=0.0,
         batch_size=work.batch_size,
-        nesterovs_momentum=False,
         max_iter=work.epochs,
-        tol=0.0,
-        n_iter_no_change=work.epochs + 1,
-        **options,
+        **whole | options,
     )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int, Real
 
 from logistack import _checks, losses
+from logistack._export import exported
 from logistack.metrics.classes import require_pair, target_class
 
 
@@ -83,6 +84,7 @@ def log_loss(
     return _mean(each + loss(1 - probabilities, 1 - rows) if independent else each, weights)
 
 
+@exported
 class Reliability(NamedTuple):
     """How often predictions of about one confidence are right, bin by bin.
 

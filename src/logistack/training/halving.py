@@ -17,6 +17,7 @@ from jaxtyping import ArrayLike, Float, Int, PRNGKeyArray, Real
 
 from logistack import _checks
 from logistack._brief import brief
+from logistack._export import exported
 from logistack.layers import Params
 from logistack.training.driver import Interrupted
 from logistack.training.fit import Validation
@@ -45,6 +46,7 @@ from logistack.training.sweep import (
 EVERY = 10
 
 
+@exported
 class HalvingResult(NamedTuple):
     """What a search by successive halving returns.
 

@@ -73,13 +73,16 @@ def _trains_filled_up(
             recipe = Recipe(
                 optimizer=optimizer, hyperparams=_stand_ins(numbers), coordinates=coordinates
             )
+
+            @jax.jit  # one program: operation by operation they would be hundreds
+            def both(own: list[Params]) -> tuple[list[Params], list[Params]]:
+                large = _network(jnp.zeros, _shapes(widest), FEW)
+                there = present(large, units_of(sizes, widest))
+                filled = _updates(recipe.build(there), *(resized(each, large) for each in own))
+                return [resized(each, own[0]) for each in filled], _updates(recipe.build(), *own)
+
             own = [_network(draw, _shapes(sizes), FEW) for _ in range(3)]
-            large = _network(jnp.zeros, _shapes(widest), FEW)
-            there = present(large, units_of(sizes, widest))
-            filled = _updates(recipe.build(there), *(resized(each, large) for each in own))
-            single = _updates(recipe.build(), *own)
-            back = [resized(each, own[0]) for each in filled]
-            return all(map(_near, *map(jax.tree.leaves, (back, single))))
+            return all(map(_near, *map(jax.tree.leaves, both(own))))
     except Exception:  # an optimizer of one structure or of certain shapes
         return False
 
@@ -108,10 +111,14 @@ def _indifferent(
             transformation = Recipe(
                 optimizer=optimizer, hyperparams=_stand_ins(numbers), coordinates=coordinates
             ).build()
+
+            @jax.jit
+            def both(networks: list[Params]) -> tuple[list[Params], list[Params]]:
+                joined = map(unstack, _updates(transformation, *networks))
+                return [*joined], _updates(transformation, *map(unstack, networks))
+
             networks = [_network(draw, shapes, FEW) for _ in range(3)]
-            joined = map(unstack, _updates(transformation, *networks))
-            single = _updates(transformation, *map(unstack, networks))
-            near = all(map(_near, *map(jax.tree.leaves, ([*joined], single))))
+            near = all(map(_near, *map(jax.tree.leaves, both(networks))))
         return near and all(
             _program(transformation, shapes, dtype, _prime_from(max(depth, *widths)))
             == _program(transformation, shapes, dtype, FEW)
@@ -129,7 +136,7 @@ def _draws() -> Any:
 
 def _near(one: Array, other: Array) -> bool:
     """Whether two updates differ by no more than the rounding of a sum over all parameters."""
-    return np.allclose(one, other, rtol=0, atol=1e-5 * float(jnp.max(jnp.abs(other))))
+    return np.allclose(one, other, rtol=0, atol=1e-5 * float(np.max(np.abs(other))))
 
 
 def _shapes(sizes: Sizes) -> Any:
