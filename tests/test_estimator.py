@@ -309,6 +309,10 @@ def test_the_certificate_is_of_the_samples_of_the_last_fit():
     assert isinstance(proof, ls.Separator)
     assert proof.verify()
     assert fitted.certificate_ is proof
+    shown = model().fit(X[:100], NAMES[:100])
+    assert "classes_" in dir(shown)
+    assert shown._repr_html_()
+    assert shown._certificate is None  # nobody has asked
     assert pickle.loads(pickle.dumps(fitted)).certificate_.verify()
     fitted.fit(X[50:], NAMES[50:])
     assert isinstance(fitted.certificate_, ls.CommonPoint)

@@ -427,8 +427,10 @@ def standardized(
     rows: np.ndarray, mean: np.ndarray, scale: np.ndarray, dtype: Any = np.float32
 ) -> np.ndarray:
     """(x − mean) / scale, in float64 and then in the dtype of a network."""
-    # By halves, of which no difference overflows.
-    return ((rows * np.float64(0.5) - mean * 0.5) / (scale * 0.5)).astype(dtype)
+    halves = rows * np.float64(0.5)  # of which no difference overflows
+    halves -= mean * 0.5
+    halves /= scale * 0.5
+    return halves.astype(dtype)
 
 
 def moments(rows: np.ndarray, weights: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:

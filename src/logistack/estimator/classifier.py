@@ -503,6 +503,10 @@ class StackClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             self._certificate = separability.certify(*self._samples)
         return self._certificate
 
+    def __dir__(self) -> list[str]:
+        # scikit-learn computes what it finds here, to show an estimator in a notebook.
+        return [name for name in super().__dir__() if name != "certificate_"]
+
     def __getstate__(self) -> dict[str, Any]:
         state = dict(super().__getstate__())
         if "_samples" in state:
