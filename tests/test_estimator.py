@@ -273,10 +273,12 @@ def test_sets_hold_the_class_as_often_as_asked():
 def test_frames_have_names_and_another_order_is_refused(frame):
     table = frame({name: X[:, place] for place, name in enumerate("abcd")})
     fitted = model().fit(table, NAMES)
-    assert fitted.feature_names_in_.tolist() == list("abcd")
+    # scikit-learn 1.6 does not know the names of the newest Polars.
+    if frame is pd.DataFrame or hasattr(StandardScaler().fit(table), "feature_names_in_"):
+        assert fitted.feature_names_in_.tolist() == list("abcd")
+        with pytest.raises(ValueError, match="feature names"):
+            fitted.predict(table[["b", "a", "c", "d"]])
     np.testing.assert_array_equal(fitted.predict(table), model().fit(X, NAMES).predict(X))
-    with pytest.raises(ValueError, match="feature names"):
-        fitted.predict(table[["b", "a", "c", "d"]])
 
 
 def test_it_works_where_scikit_learn_puts_estimators(tmp_path):

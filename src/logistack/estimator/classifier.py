@@ -504,8 +504,9 @@ class StackClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         return self._certificate
 
     def __dir__(self) -> list[str]:
-        # scikit-learn computes what it finds here, to show an estimator in a notebook.
-        return [name for name in super().__dir__() if name != "certificate_"]
+        # scikit-learn computes all that it finds here, to show an estimator in a notebook.
+        names = set(object.__dir__(self)) - {"certificate_"}
+        return [name for name in names if hasattr(self, name)]
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(super().__getstate__())
