@@ -39,7 +39,7 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -202,7 +202,7 @@ def require_near(accuracies: Mapping[str, float]) -> None:
     assert max(accuracies.values()) - min(accuracies.values()) < APART, f"{accuracies}"
 
 
-def measure_search(search: Search, work: Workload, peers: list[str], pace: Pace) -> Section:
+def measure_search(search: Search, work: Workload, peers: Sequence[str], pace: Pace) -> Section:
     """A search over candidates and folds."""
     base, own = "GridSearchCV, scikit-learn", "StackSearchCV"
     tasks = {base: Task(functools.partial(sklearn_estimators.prepare_search, work, search))}
