@@ -66,17 +66,19 @@ class _Graph:
             if node.op_type == "Identity":
                 self._same[node.output[0]] = self._first(node.input[0])
             if node.op_type == "Constant":
-                self._constants |= {
-                    node.output[0]: each.t for each in node.attribute if each.name == "value"
-                }
+                values = [each.t for each in node.attribute if each.name == "value"]
+                self._constants |= dict(zip(node.output, values, strict=False))
 
-    def outputs(self) -> tuple[str, Any]:
-        """The name of the output with the numbers, and the one with the labels, if there is."""
+    def outputs(self) -> tuple[str, str | None]:
+        """The tensor with the probabilities, and the one with the labels, if there is one."""
         outputs = {each.name: each for each in self._graph.output}
-        label = outputs.pop("label", None)
+        label = outputs.pop("label", outputs.pop("output_label", None))
         if len(outputs) != 1:
             raise ValueError(f"its outputs are {list(outputs)}, and not one with probabilities")
-        return next(iter(outputs)), label
+        (output,) = outputs
+        if self._operator(output) == "ai.onnx.ml.ZipMap":  # which makes dictionaries of rows
+            output = self._node(output, "ai.onnx.ml.ZipMap").input[0]
+        return output, label and label.name
 
     def probabilities(self, name: str) -> tuple[list[str], str | None]:
         """The logits of each network whose probabilities are averaged, and the loss."""
@@ -149,7 +151,7 @@ class _Graph:
         if weight.ndim != 2:
             raise ValueError(f"{name} has a weight of the shape {weight.shape}")
         require_width(name, weight.dtype)
-        return Layer(weight, self._vector(bias, len(weight))), a
+        return Layer(weight, self._vector(bias, len(weight))), a  # type: ignore[arg-type]
 
     def standardization(self, name: str, features: int) -> tuple[np.ndarray, np.ndarray]:
         """What is subtracted from the inputs of the graph, and what they are then divided by."""
@@ -184,28 +186,24 @@ class _Graph:
     def _require_input(self, name: str, features: int) -> None:
         own = {each.name: each.type.tensor_type for each in self._graph.input}
         if name not in own or name in self._constants:
-            raise ValueError(f"{name} is made by {self._operator(name)}, and no input")
+            raise ValueError(f"{name} is made by {self._operator(name)}, and no input of the graph")
         if own[name].elem_type not in (FLOAT, DOUBLE):
             raise ValueError(f"its input has the dtype {own[name].elem_type}, and not float")
         sizes = [size.dim_value for size in own[name].shape.dim]
         if own[name].HasField("shape") and (len(sizes) != 2 or sizes[1] not in (0, features)):
             raise ValueError(f"its input has the shape {sizes}, and not (batch, {features})")
 
-    def labels(self, output: Any) -> tuple[np.ndarray | None, bool]:
+    def labels(self, name: str | None) -> tuple[np.ndarray | None, bool]:
         """What the classes are called, and whether a row may have several."""
-        if output is None:
+        if name is None:
             return None, False
-        if len(output.type.tensor_type.shape.dim) == 2:
-            return None, True
-        name, gathers = output.name, ("Gather", "ai.onnx.ml.ArrayFeatureExtractor")
+        gathers = "Gather", "ai.onnx.ml.ArrayFeatureExtractor"
         while self._operator(name) in ("Cast", "Reshape"):
             name = self._node(name, "Cast", "Reshape").input[0]
         if self._operator(name) not in gathers:
-            return None, False
+            return None, self._operator(name) in ("Greater", "ai.onnx.ml.Binarizer")
         labels = self._constant(self._node(name, *gathers).input[0]).ravel()
-        if labels.dtype == object:
-            labels = labels.astype(str)
-        return labels, False
+        return labels.astype(str) if labels.dtype == object else labels, False
 
     def _vector(self, name: str, size: int) -> np.ndarray:
         """A constant of this size, whose leading axes are of 1."""

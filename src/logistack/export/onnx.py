@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,8 +11,8 @@ import numpy as np
 
 from logistack import _checks, _files
 from logistack.committees import is_committee
-from logistack.export._chains import DOUBLE, FLOAT, INT64, Chain, read_chain
-from logistack.export._tensors import named, require_width
+from logistack.export._chains import DOUBLE, FLOAT, INT64, read_chain
+from logistack.export._tensors import named
 from logistack.layers import Layer, Params, require_params
 
 if TYPE_CHECKING:  # a classifier is kept by export.numpy, and so comes after this room
@@ -148,9 +148,7 @@ class _Graph:
 
     def add(self, name: str, operator: str, *inputs: str, **attributes: Any) -> str:
         """A node, which is called like its output."""
-        self.nodes.append(
-            self._onnx.helper.make_node(operator, inputs, [name], name, **attributes)
-        )
+        self.nodes.append(self._onnx.helper.make_node(operator, inputs, [name], name, **attributes))
         return name
 
 
@@ -205,15 +203,15 @@ def _logits(graph: _Graph, prefix: str, layers: Params, a: str) -> str:
         name = f"{prefix}layers.{index}."
         weight = graph.constant(f"{name}weight.T", np.ascontiguousarray(np.transpose(layer.weight)))
         product = graph.add(f"{name}product", "MatMul", a, weight)
-        a = graph.add(f"{name}z", "Add", product, graph.constant(f"{name}bias", layer.bias))
+        a = graph.add(
+            f"{name}z", "Add", product, graph.constant(f"{name}bias", np.asarray(layer.bias))
+        )
         if index < len(layers) - 1:
             a = graph.add(f"{name}a", "Sigmoid", a)
     return a
 
 
-def _outputs(
-    graph: _Graph, own: "Classifier", logits: Mapping[str, str], dtype: Any
-) -> np.ndarray:
+def _outputs(graph: _Graph, own: "Classifier", logits: Mapping[str, str], dtype: Any) -> np.ndarray:
     """Adds the outputs, of the logits of each network; returns an array like the first output."""
     softmax, single = own.loss == "softmax", own.networks[0][-1].bias.shape[-1] == 1
     z = dict(logits)
@@ -230,18 +228,13 @@ def _outputs(
     # The greatest score has the label; each has its own where it is greater than what is against.
     (score, *_), against = z.values(), ""
     if is_committee(own.params):
-        score = total = graph.add("sum", "Sum", *shares)
         members = graph.constant("members", np.array(len(shares), dtype))
-        graph.add("probabilities", "Div", total, members)
+        graph.add("probabilities", "Div", graph.add("sum", "Sum", *shares), members)
+        score = "probabilities"
         if not softmax and not single:
-            # Of two that are 1 to rounding, the odds tell which is surer.
-            rest = [
-                graph.add(f"{prefix}rest", "Sigmoid", graph.add(f"{prefix}minus", "Neg", one))
-                for prefix, one in z.items()
-            ]
-            against = graph.add("sum_of_rests", "Sum", *rest)
+            score, against = _shares_for_and_against(graph, z, dtype)
             if not own.multilabel:
-                score = graph.add("odds", "Div", total, against)
+                score = graph.add("odds", "Div", score, against)
     if own.multilabel:
         against = against or graph.constant("zero", np.zeros((), dtype))
         graph.add("label", "Cast", graph.add("holds", "Greater", score, against), to=INT64)
@@ -250,6 +243,25 @@ def _outputs(
     place = graph.add("class", "ArgMax", score, axis=-1, keepdims=0)
     graph.add("label", "Gather", graph.constant("labels", labels), place, axis=0)
     return labels
+
+
+def _shares_for_and_against(graph: _Graph, z: Mapping[str, str], dtype: Any) -> list[str]:
+    """Σ σ(z) and Σ σ(−z) over the members: of two that are 1 to rounding, the odds tell the surer.
+
+    Made of exponentials, as runtimes cut off σ, ONNX Runtime where z is ±18.
+    """
+    one = graph.constant("one", np.ones((), dtype))
+    sums = []
+    for side in ("for", "against"):
+        shares = []
+        for prefix, exponent in z.items():
+            name = f"{prefix}{side}"
+            if side == "for":
+                exponent = graph.add(f"{name}.minus", "Neg", exponent)
+            power = graph.add(f"{name}.exp", "Exp", exponent)
+            shares.append(graph.add(name, "Div", one, graph.add(f"{name}.plus", "Add", one, power)))
+        sums.append(graph.add(f"sum_{side}", "Sum", *shares))
+    return sums
 
 
 def _label_array(labels: np.ndarray) -> np.ndarray:
@@ -277,7 +289,9 @@ def _metadata(own: "Classifier", networks: Sequence[Params]) -> dict[str, str]:
     return {
         "format": FORMAT,
         "labels": json.dumps(own.labels.tolist()),
-        "labels_dtype": json.dumps("str" if own.labels.dtype.kind == "U" else own.labels.dtype.name),
+        "labels_dtype": json.dumps(
+            "str" if own.labels.dtype.kind == "U" else own.labels.dtype.name
+        ),
         "loss": own.loss,
         "multilabel": json.dumps(own.multilabel),
         "committee": json.dumps(is_committee(own.params)),
@@ -289,7 +303,7 @@ def _metadata(own: "Classifier", networks: Sequence[Params]) -> dict[str, str]:
 def _arrays_of(params: Params) -> Params:
     """The layers of a network one by one, as NumPy arrays."""
     named(params)  # checks them
-    layers = [Layer(*map(np.asarray, layer)) for layer in params]
+    layers = [Layer(*map(np.asarray, layer)) for layer in params]  # type: ignore[arg-type]
     return tuple(
         Layer(*parts)
         for layer in layers
@@ -348,7 +362,14 @@ def _own(onnx: Any, model: Any) -> "Classifier":
             json.loads(said["multilabel"]) is True,
         )
         same = parts_fit(found) and _same(model, _model_of(onnx, found, chain.networks))
-    except (KeyError, IndexError, AttributeError, OverflowError, RecursionError, StopIteration) as error:
+    except (
+        KeyError,
+        IndexError,
+        AttributeError,
+        OverflowError,
+        RecursionError,
+        StopIteration,
+    ) as error:
         raise ValueError(f"its metadata is damaged: {error!r}") from error
     if not same:
         raise ValueError("its graph is not the one that logistack writes")
@@ -366,7 +387,8 @@ def _joined(layers: Sequence[Layer], depths: Sequence[int]) -> Params:
     params = []
     for depth in depths:
         own = [next(rest) for _ in range(max(1, depth))]
-        params.append(Layer(*map(np.stack, zip(*own, strict=True))) if depth else own[0])
+        stacked = Layer(*map(np.stack, zip(*own, strict=True)))  # type: ignore[arg-type]
+        params.append(stacked if depth else own[0])
     if next(rest, None) is not None:
         raise ValueError("it has more layers than its metadata says")
     return require_params(tuple(params))
