@@ -104,8 +104,9 @@ def run(config: Config) -> Result:
     steps = config.epochs * -(-config.images // config.batch_size)
     features, classes = train.inputs.shape[1], len(train.classes)
     # Pixels from 0 to 1 are shifted to ±½, about which the initial weights are balanced.
+    params = ls.init_params(jax.random.key(config.seed), (features, *config.hidden, classes))
     start = ls.Classifier(
-        ls.init_params(jax.random.key(config.seed), (features, *config.hidden, classes)),
+        params,
         np.full(features, 0.5),
         np.ones(features),
         np.arange(classes),
@@ -114,7 +115,7 @@ def run(config: Config) -> Result:
     with ls.callbacks.progress_bar(config.epochs, disable=not config.progress) as show:
         result = ls.fit_with_callbacks(
             jax.random.key(config.seed),
-            start.params,
+            params,
             start.standardize(train.inputs),
             train.labels,
             loss=ls.losses.softmax_cross_entropy,
@@ -135,10 +136,10 @@ def about(config: Config, result: Result) -> str:
     """What the page says of its network."""
     sizes = (SHAPE[0] * SHAPE[1], *config.hidden, len(result.classifier.labels))
     return (
-        f"A {'-'.join(map(str, sizes))} network of logistic units, trained with logistack on "
-        f"{config.images:,} handwritten digits of MNIST, reads it here, in your browser: nothing "
-        f"leaves this page. Of MNIST's {len(result.test.labels):,} test digits it misreads "
-        f"{result.error:.1%}."
+        f"A {'-'.join(map(str, sizes))} network of logistic units reads the digit, here in your "
+        f"browser: nothing leaves this page. It was trained with logistack on {config.images:,} "
+        f"handwritten digits of MNIST, and misreads {result.error:.1%} of the "
+        f"{len(result.test.labels):,} that were kept for a test."
     )
 
 
