@@ -30,7 +30,7 @@ NUMBERS += ("float16", "float32", "float64")
 
 
 def save(path: str | os.PathLike[str], classifier: "Classifier") -> None:
-    """Writes a classifier to an ONNX file; an interrupted write leaves the old file.
+    r"""Writes a classifier to an ONNX file; an interrupted write leaves the old file.
 
     The file takes the rows of a table as they are, and has all that a stranger needs:
 
@@ -68,11 +68,11 @@ def save(path: str | os.PathLike[str], classifier: "Classifier") -> None:
     ...     save(path, own)
     ...     session = onnxruntime.InferenceSession(path)
     ...     label, chances = session.run(None, {"inputs": np.float32([[0, 1], [1, 1]])})
-    ...     load(path)
-    Classifier(2-2-1, sigmoid, labels 'same', 'other')
-    >>> print(label, chances.round(2).tolist())
-    ['other' 'same'] [[0.019999999552965164, 0.9800000190734863], [0.9900000095367432, 0.009999999776482582]]
-    """  # noqa: E501
+    >>> print(label, chances.round(2), sep="\n")
+    ['other' 'same']
+    [[0.02 0.98]
+     [0.99 0.01]]
+    """
     from logistack.classifier import Classifier, parts_fit
 
     if not isinstance(classifier, Classifier):
@@ -114,6 +114,15 @@ def load(path: str | os.PathLike[str], *, loss: str | None = None) -> "Classifie
             numbers disabled; or if `path` is a URL.
         FileNotFoundError: if the file does not exist.
         ModuleNotFoundError: if onnx is not installed.
+
+    >>> import jax, logistack as ls, numpy as np, pathlib, tempfile
+    >>> params = ls.init_params(jax.random.key(0), (4, 8, 3))
+    >>> own = ls.Classifier(params, np.zeros(4), np.ones(4), np.array([2, 3, 5]), "softmax")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder, "model.onnx")
+    ...     save(path, own)
+    ...     load(path)
+    Classifier(4-8-3, softmax, labels 2, 3, 5)
     """
     from logistack.classifier import LOSSES
 
