@@ -358,6 +358,27 @@ HOSTILE = {
     "a shape without its values": (of_claimed_size, ""),
     "a circle": (in_a_circle, ""),
     "more than 2 GiB": (too_large, "2,147,483,648 bytes"),
+    "both sides of several outputs": (
+        other(
+            [
+                *torch_like("Sigmoid")[0][:2],
+                ("Gemm", "a w1 b1", "z", GEMM),
+                ("Neg", "z", "n", {}),
+                ("Concat", "n z", "c", {"axis": 1}),
+                ("Sigmoid", "c", "y", {}),
+            ],
+            torch_like()[1],
+        ),
+        "both sides",
+    ),
+    "logits that are averaged": (
+        other(
+            [*torch_like(None)[0], ("Sum", "y y", "s", {}), ("Div", "s two", "mean", {})],
+            torch_like()[1] | {"two": np.float32(2)},
+            outputs=("mean",),
+        ),
+        "no mean of probabilities",
+    ),
     "integers": (replaced(w0=np.ones((4, 3), np.int32)), ""),
     "half precision": (replaced(w0=WEIGHTS[0].astype(np.float16)), ""),
     "layers that do not fit": (replaced(w1=np.ones((2, 5), np.float32)), "expected a weight for 4"),

@@ -10,6 +10,7 @@ from logistack.layers import Layer, Params
 
 # As ONNX numbers the dtypes of tensors.
 FLOAT, INT64, DOUBLE = 1, 7, 11
+LABELS = range(1, 14)  # float, integers, strings, booleans
 
 # Before it, operators broadcast in other ways.
 OLDEST_OPSET = 7
@@ -35,6 +36,13 @@ class Chain(NamedTuple):
     multilabel: bool
 
 
+class Head(NamedTuple):
+    """What makes probabilities of logits: by what loss, and whether of 1 − y and y for one y."""
+
+    loss: str | None
+    both: bool = False
+
+
 def read_chain(onnx: Any, model: Any) -> Chain:
     """Reads a model that the checker of ONNX has found to be a model.
 
@@ -46,8 +54,10 @@ def read_chain(onnx: Any, model: Any) -> Chain:
         raise ValueError(f"its opset is {versions}, older than {OLDEST_OPSET}")
     graph = _Graph(onnx, model.graph)
     output, label = graph.outputs()
-    members, loss = graph.probabilities(output)
+    members, (loss, both) = graph.probabilities(output)
     networks, sources = zip(*map(graph.network, members), strict=True)
+    if both and any(len(layers[-1].bias) != 1 for layers in networks):
+        raise ValueError("its networks have several outputs, of which it takes both sides")
     if len(set(sources)) > 1:
         raise ValueError("its networks take different inputs")
     mean, scale = graph.standardization(sources[0], networks[0][0].weight.shape[1])
@@ -80,8 +90,8 @@ class _Graph:
             output = self._node(output, "ai.onnx.ml.ZipMap").input[0]
         return output, label and label.name
 
-    def probabilities(self, name: str) -> tuple[list[str], str | None]:
-        """The logits of each network whose probabilities are averaged, and the loss."""
+    def probabilities(self, name: str) -> tuple[list[str], Head]:
+        """The logits of each network whose probabilities are averaged, and what is made of them."""
         node = self._node(name, "Softmax", "Sigmoid", "Concat", "Div", "Add", "Gemm")
         members = [name]
         if node.op_type == "Div":
@@ -90,32 +100,32 @@ class _Graph:
             if not np.array_equal(self._array(node.input[1]).ravel(), [len(members)]):
                 raise ValueError(f"{name} is no mean of {len(members)}")
         read = [self._head(member) for member in members]
-        losses = {loss for _, loss in read}
-        if len(losses) > 1 or (node.op_type == "Div" and None in losses):
+        heads = {head for _, head in read}
+        if len(heads) > 1 or (node.op_type == "Div" and Head(None) in heads):
             raise ValueError(f"{name} is no mean of probabilities of one kind")
         return [z for z, _ in read], read[0][1]
 
-    def _head(self, name: str) -> tuple[str, str | None]:
-        """The logits of one network, and the loss."""
+    def _head(self, name: str) -> tuple[str, Head]:
+        """The logits of one network, and what is made of them."""
         node = self._node(name, "Softmax", "Sigmoid", "Concat", "Add", "Gemm")
         if node.op_type == "Softmax":
             self._require(node, axis=(1, -1))
-            return node.input[0], "softmax"
+            return node.input[0], Head("softmax")
         if node.op_type == "Sigmoid":
             z = node.input[0]
             if self._operator(z) != "Concat":
-                return z, "sigmoid"
+                return z, Head("sigmoid")
             minus, z = self._pair(z)
             if self._node(minus, "Neg").input[0] == z:
-                return z, "sigmoid"
+                return z, Head("sigmoid", both=True)
             raise ValueError(f"{name} is not of −z and z")
         if node.op_type == "Concat":  # of 1 − y and y, as skl2onnx has it
             rest, y = self._pair(name)
             one, own = self._node(rest, "Sub").input
             if own == y and np.array_equal(self._array(one).ravel(), [1]):
-                return self._node(y, "Sigmoid").input[0], "sigmoid"
+                return self._node(y, "Sigmoid").input[0], Head("sigmoid", both=True)
             raise ValueError(f"{name} is not of 1 − y and y")
-        return name, None
+        return name, Head(None)
 
     def _pair(self, name: str) -> tuple[str, str]:
         node = self._node(name, "Concat")
@@ -188,7 +198,7 @@ class _Graph:
         if name not in own or name in self._constants:
             raise ValueError(f"{name} is made by {self._operator(name)}, and no input of the graph")
         if own[name].elem_type not in (FLOAT, DOUBLE):
-            raise ValueError(f"its input has the dtype {own[name].elem_type}, and not float")
+            raise ValueError(f"its input has the dtype {own[name].elem_type}, none of 1, 11")
         sizes = [size.dim_value for size in own[name].shape.dim]
         if own[name].HasField("shape") and (len(sizes) != 2 or sizes[1] not in (0, features)):
             raise ValueError(f"its input has the shape {sizes}, and not (batch, {features})")
@@ -202,7 +212,7 @@ class _Graph:
             name = self._node(name, "Cast", "Reshape").input[0]
         if self._operator(name) not in gathers:
             return None, self._operator(name) in ("Greater", "ai.onnx.ml.Binarizer")
-        labels = self._constant(self._node(name, *gathers).input[0]).ravel()
+        labels = self._constant(self._node(name, *gathers).input[0], LABELS).ravel()
         return labels.astype(str) if labels.dtype == object else labels, False
 
     def _vector(self, name: str, size: int) -> np.ndarray:
@@ -217,17 +227,16 @@ class _Graph:
 
     def _array(self, name: str) -> np.ndarray:
         """A constant of float32 or float64."""
-        array = self._constant(name)
-        if array.dtype not in (np.float32, np.float64):
-            raise ValueError(f"{name} is {array.dtype}, and not float32 or float64")
-        return array
+        return self._constant(name, (FLOAT, DOUBLE))
 
-    def _constant(self, name: str) -> np.ndarray:
+    def _constant(self, name: str, dtypes: Sequence[int]) -> np.ndarray:
         if not self._is_constant(name):
             raise ValueError(f"{name} is made by {self._operator(name)}, and no constant")
         tensor = self._constants[self._first(name)]
         if tensor.data_location or tensor.external_data:
             raise ValueError(f"{name} is external data, in another file")
+        if tensor.data_type not in dtypes:
+            raise ValueError(f"{name} has the dtype {tensor.data_type}, none of {[*dtypes]}")
         return self._onnx.numpy_helper.to_array(tensor)
 
     def _first(self, name: str) -> str:
