@@ -15,7 +15,7 @@ create = $(PYTHON) -m venv --clear $(1)
 install = $(1)/bin/python -m pip install --quiet --disable-pip-version-check $(2)
 endif
 
-.PHONY: help digits article backpropagation width depth limits census validation published test test-fast wheel lint benchmark benchmark-population clean
+.PHONY: help digits article backpropagation width depth limits census validation published browser test test-fast wheel lint benchmark benchmark-population clean
 
 help:
 	@echo 'make digits            train a network on handwritten digits and show what it learned'
@@ -27,6 +27,7 @@ help:
 	@echo 'make census            train 10,000 networks on XOR, and map which learn it'
 	@echo 'make validation        compare a network with those of scikit-learn over ten times ten folds'
 	@echo 'make published         print the kept errors beside the published ones; PUBLISHED= trains the networks, for hours'
+	@echo 'make browser           train a network on MNIST, and make a page on which it reads the digits that one draws'
 	@echo 'make test              lint, types, the whole suite, and the public surface of the built wheel'
 	@echo 'make test-fast         what of it trains small networks, for another PYTHON=python3.12'
 	@echo 'make benchmark         time training beside PyTorch, scikit-learn, Flax and Equinox'
@@ -63,11 +64,15 @@ PUBLISHED := --table
 published: $(VENV)/.experiments
 	$(VENV)/bin/python experiments/published.py $(PUBLISHED)
 
+# npm brings what runs the network in a browser.
+browser: $(VENV)/.experiments
+	$(VENV)/bin/python experiments/browser/build.py
+
 test: lint wheel
 	$(VENV)/bin/python -m pytest -n auto --dist loadfile
 
 # Without experiments, figures and processes that are killed: they hardly depend on the version.
-SLOW := answering article backpropagation benchmarks_population cli cross_validation depth digits driver \
+SLOW := answering article backpropagation benchmarks_population browser cli cross_validation depth digits driver \
 	limits plots% published readme separability sweep width xor_census
 FAST := $(filter-out $(SLOW:%=tests/test_%.py),$(wildcard tests/test_*.py))
 test-fast: $(VENV)/.test wheel

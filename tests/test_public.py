@@ -113,6 +113,8 @@ CONTRACT = {
     "load_classifier": ["path"],
     "export.numpy.save": ["path", "params"],
     "export.numpy.load": ["path"],
+    "export.onnx.save": ["path", "classifier"],
+    "export.onnx.load": ["path", "loss"],
     "CommonPoint": ["point", "weights_positive", "weights_negative", "weak_line"],
     "certificate_from_json": ["text"],
 }  # fmt: skip
@@ -202,7 +204,7 @@ def test_importing_loads_no_extra_changes_no_setting_and_starts_no_device():
     )
     extras = {
         "matplotlib", "sklearn", "pooch", "tyro", "tqdm", "safetensors", "orbax", "scipy.optimize",
-        "pandas", "torch", "flax", "equinox", "chex",
+        "pandas", "torch", "flax", "equinox", "chex", "onnx",
     }  # fmt: skip
     # What Optax brings by itself is not this library's doing.
     brought = set(python("import json, sys, jax, optax; print(json.dumps(sorted(sys.modules)))"))

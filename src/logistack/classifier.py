@@ -376,23 +376,30 @@ def load_classifier(path: str | os.PathLike[str]) -> Classifier:
     found = Classifier(
         _params_in(path, arrays), mean, scale, labels, str(loss), bool(multilabel.all())
     )
-    features, *_, outputs = sizes_of(found.networks[0])
-    classes = 2 if outputs == 1 else outputs
-    good = (
-        found.loss in LOSSES
-        and multilabel.dtype == bool
-        and multilabel.shape == ()
-        and not (found.multilabel and (found.loss != "sigmoid" or outputs == 1))
-        and mean.shape == scale.shape == (features,)
-        and mean.dtype == scale.dtype == np.float64
-        and np.isfinite(mean).all()
-        and (scale > 0).all()
-        and labels.shape == (classes,)
-        and labels.dtype.kind in "biufU"
-    )
+    good = multilabel.dtype == bool and multilabel.shape == () and parts_fit(found)
     if not good:
         raise ValueError(f"path: expected a classifier whose parts fit together, got {path}")
     return found
+
+
+def parts_fit(own: Classifier) -> bool:
+    """Whether the parts of a classifier are what they should be, and of sizes that fit."""
+    (features, outputs), *others = {
+        (network[0].weight.shape[-1], network[-1].weight.shape[-2]) for network in own.networks
+    }
+    classes = 2 if outputs == 1 else outputs
+    return bool(
+        not others
+        and own.loss in LOSSES
+        and not (own.loss == "softmax" and outputs == 1)
+        and not (own.multilabel and (own.loss != "sigmoid" or outputs == 1))
+        and own.mean.shape == own.scale.shape == (features,)
+        and own.mean.dtype == own.scale.dtype == np.float64
+        and np.isfinite(own.mean).all()
+        and (own.scale > 0).all()
+        and own.labels.shape == (classes,)
+        and own.labels.dtype.kind in "biufU"
+    )
 
 
 def _params_in(path: Any, arrays: Mapping[str, np.ndarray]) -> Params | list[Params]:
