@@ -1,5 +1,5 @@
 """Parameters in the formats of other tools: one module each."""
 
-from logistack.export import numpy, safetensors
+from logistack.export import numpy, safetensors, torch
 
-__all__ = ["numpy", "safetensors"]
+__all__ = ["numpy", "safetensors", "torch"]
