@@ -128,7 +128,7 @@ def _of_members(
     params: Params | list[Params], function: Callable[[Params], Array]
 ) -> Float[Array, "members out"]:
     if not is_committee(params):
-        return jax.vmap(function)(_require_tree(params))
+        return jax.vmap(function)(require_tree(params))
     groups = _by_shape(params)  # type: ignore[arg-type]
     rows = [jax.vmap(function)(group) for group in groups.values()]
     order = np.argsort(np.concatenate([*groups]))
@@ -160,7 +160,8 @@ def _by_shape(params: list[Params]) -> dict[tuple[int, ...], Params]:
     }
 
 
-def _require_tree(params: Any) -> Params:
+def require_tree(params: Any) -> Params:
+    """Returns networks of one shape, as one whose arrays have a leading member axis."""
     if isinstance(params, Layer) or not isinstance(params, tuple | list):
         raise TypeError(f"params: expected a tuple of Layer, got {type(params).__name__}")
     sizes = {np.shape(array)[:1] for array in jax.tree.leaves(params)}

@@ -1,5 +1,5 @@
 """Parameters, and whole classifiers, in the formats of other tools: one module each."""
 
-from logistack.export import numpy, onnx, safetensors
+from logistack.export import numpy, onnx, safetensors, torch
 
-__all__ = ["numpy", "onnx", "safetensors"]
+__all__ = ["numpy", "onnx", "safetensors", "torch"]

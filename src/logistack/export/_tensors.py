@@ -38,10 +38,10 @@ def params_of(path: Any, tensors: Mapping[str, Any]) -> Params:
     return require_params(params, name=str(path))
 
 
-def require_width(name: str, dtype: Any) -> None:
+def require_width(name: str, dtype: Any, argument: str = "path") -> None:
     """Raises ValueError for float64 that JAX would round."""
     if jax.dtypes.canonicalize_dtype(dtype) != dtype:
         raise ValueError(
-            f"path: {name} is float64, which needs 64-bit numbers: "
+            f"{argument}: {name} is float64, which needs 64-bit numbers: "
             "jax.config.update('jax_enable_x64', True)"
         )

@@ -1,9 +1,11 @@
 """Parameters as a safetensors file: one tensor for each weight and each bias."""
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 
 from logistack import _checks, _files
 from logistack.export._tensors import named, params_of, require_width
@@ -38,12 +40,7 @@ def save(path: str | os.PathLike[str], params: Params) -> None:
 
     Source: https://huggingface.co/docs/safetensors, the format.
     """
-    tensors = named(params)
-    for name, tensor in tensors.items():
-        if tensor.dtype not in DTYPES.values():
-            raise _wrong_dtype("params", name, tensor.dtype)
-    library = _checks.import_extra("safetensors.numpy", "export")
-    _files.write_whole(path, library.save(tensors))
+    write(path, named(params))
 
 
 def load(path: str | os.PathLike[str]) -> Params:
@@ -62,26 +59,40 @@ def load(path: str | os.PathLike[str]) -> Params:
         FileNotFoundError: if the file does not exist.
         ModuleNotFoundError: if safetensors is not installed.
     """
+    return params_of(path, read(path)[0])
+
+
+def write(
+    path: str | os.PathLike[str],
+    tensors: Mapping[str, np.ndarray],
+    metadata: Mapping[str, str] | None = None,
+) -> None:
+    """Writes parameters by any names, and words about them."""
+    for name, tensor in tensors.items():
+        require_dtype("params", name, tensor.dtype)
+    library = _checks.import_extra("safetensors.numpy", "export")
+    _files.write_whole(path, library.save(tensors, metadata))
+
+
+def read(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Reads parameters and words that `write` wrote, or others that JAX can hold."""
     path = _files.local_path("path", path)
     library = _checks.import_extra("safetensors", "export")
     try:
         with library.safe_open(path, framework="numpy") as file:
             names = list(file.keys())
             for name in names:
-                _require_dtype(name, file.get_slice(name).get_dtype())
-            tensors = {name: file.get_tensor(name) for name in names}
+                stored = file.get_slice(name).get_dtype()
+                require_dtype("path", name, DTYPES.get(stored, stored))
+                require_width(name, DTYPES[stored])
+            return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
     except library.SafetensorError as error:
         raise ValueError(f"path: expected a safetensors file, got {path}: {error}") from error
-    return params_of(path, tensors)
 
 
-def _require_dtype(name: str, stored: str) -> None:
-    if stored not in DTYPES:
-        raise _wrong_dtype("path", name, stored)
-    require_width(name, DTYPES[stored])
-
-
-def _wrong_dtype(argument: str, name: str, dtype: Any) -> TypeError:
-    return TypeError(
-        f"{argument}: expected float16, bfloat16, float32 or float64, got {dtype} for {name}"
-    )
+def require_dtype(argument: str, name: str, dtype: Any) -> None:
+    """Raises TypeError for a dtype that readers of such files may not have."""
+    if dtype not in DTYPES.values():
+        raise TypeError(
+            f"{argument}: expected float16, bfloat16, float32 or float64, got {dtype} for {name}"
+        )
