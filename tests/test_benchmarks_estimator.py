@@ -18,9 +18,9 @@ WORK = Workload((64, 8, 10), samples=400, batch_size=50, epochs=20)
 def small(monkeypatch):
     monkeypatch.setitem(estimators.WORK, "digits", WORK)
     monkeypatch.setitem(
-        estimators.GRIDS, "numbers", {"learning_rate": [0.1, 0.5], "momentum": [0.0, 0.9]}
+        estimators.GRIDS, "numbers", {"learning_rate": [1e-5, 0.5], "momentum": [0.0, 0.5]}
     )
-    sizes = {"hidden_layer_sizes": [(8,), (6, 6)], "learning_rate": [0.01, 0.03]}
+    sizes = {"hidden_layer_sizes": [(8,), (6, 6)], "learning_rate": [1e-6, 0.03]}
     monkeypatch.setitem(estimators.GRIDS, "sizes", sizes)
     monkeypatch.setattr(estimator, "APART", 0.2)
 
@@ -53,7 +53,7 @@ def test_searches_try_the_same_candidates_in_one_order(search):
     assert len(others) == 2 + len(peers)
     assert others[-1] == pytest.approx(others[-2], abs=0.02)  # on any number of devices
     for own in others:
-        assert np.corrcoef(theirs, own)[0, 1] > 0.7
+        assert np.corrcoef(theirs, own)[0, 1] > 0.9
     assert "4 candidates × 5 folds" in found.table
 
 
