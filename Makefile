@@ -15,7 +15,7 @@ create = $(PYTHON) -m venv --clear $(1)
 install = $(1)/bin/python -m pip install --quiet --disable-pip-version-check $(2)
 endif
 
-.PHONY: help digits article backpropagation width depth limits census validation published browser test test-fast wheel lint benchmark benchmark-population clean
+.PHONY: help digits article backpropagation width depth limits census validation published browser test test-fast wheel lint benchmark benchmark-population benchmark-estimator clean
 
 help:
 	@echo 'make digits            train a network on handwritten digits and show what it learned'
@@ -32,6 +32,7 @@ help:
 	@echo 'make test-fast         what of it trains small networks, for another PYTHON=python3.12'
 	@echo 'make benchmark         time training beside PyTorch, scikit-learn, Flax and Equinox'
 	@echo 'make benchmark-population  time many networks at once beside PyTorch, scikit-learn and plain JAX'
+	@echo 'make benchmark-estimator   time the estimators beside those of scikit-learn and skorch'
 	@echo 'make clean             remove the virtual environments and everything built'
 
 digits: $(VENV)/.experiments
@@ -72,7 +73,8 @@ test: lint wheel
 	$(VENV)/bin/python -m pytest -n auto --dist loadfile
 
 # Without experiments, figures and processes that are killed: they hardly depend on the version.
-SLOW := answering article backpropagation benchmarks_population browser cli cross_validation depth digits driver \
+SLOW := answering article backpropagation benchmarks_estimator benchmarks_population browser cli \
+	cross_validation defaults depth digits driver \
 	limits plots% published readme separability sweep width xor_census
 FAST := $(filter-out $(SLOW:%=tests/test_%.py),$(wildcard tests/test_*.py))
 test-fast: $(VENV)/.test wheel
@@ -94,6 +96,9 @@ benchmark: $(VENV)/.benchmarks
 
 benchmark-population: $(VENV)/.benchmarks
 	$(VENV)/bin/python experiments/benchmarks/population.py
+
+benchmark-estimator: $(VENV)/.benchmarks
+	$(VENV)/bin/python experiments/benchmarks/estimator.py
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "logistack needs Python 3.11 or newer, and $(PYTHON) is " + sys.version.split()[0] + ": make PYTHON=...")'

@@ -14,8 +14,10 @@ The parts:
     one         `StackClassifier` beside `MLPClassifier`
     committee   one of several members, beside `BaggingClassifier(MLPClassifier)`
     search      `StackSearchCV` of 20 candidates on 5 folds, which differ in numbers or in sizes,
-                beside `GridSearchCV` of `MLPClassifier` and of skorch's PyTorch; and pytabkit's
-                networks on the same folds, with the settings that they come with and no search
+                beside `GridSearchCV` of `MLPClassifier` and of skorch's PyTorch
+    tabular     pytabkit's RealMLP and TabM with the settings that they come with, which were tuned
+                on many tables, beside a single network, a committee, and a committee of the best
+                candidate of a search: accuracies, and the seconds of a first fit
     prediction  of many samples, beside NumPy with the same weights
     start       from the start of a process to the end of its first epoch, with what an earlier one
                 compiled and without
@@ -39,7 +41,7 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -55,10 +57,10 @@ from experiments.benchmarks.peers import (
     sklearn_estimators,
     skorch_estimators,
 )
-from experiments.benchmarks.processes import Task, Turns, section, take_turns
+from experiments.benchmarks.processes import Apart, Task, Turns, section, take_turns
 from experiments.benchmarks.workloads import Workload, scaled
 
-Part: TypeAlias = Literal["one", "committee", "search", "prediction", "start"]
+Part: TypeAlias = Literal["one", "committee", "search", "tabular", "prediction", "start"]
 Name: TypeAlias = Literal["digits", "mnist"]
 Peer: TypeAlias = Literal["skorch", "realmlp", "tabm"]
 Pace: TypeAlias = Callable[[Mapping[str, Task]], Turns]
@@ -91,7 +93,7 @@ MLPClassifier((32,), max_iter=1, random_state=0).fit(*load_digits(return_X_y=Tru
 class Config:
     """Time logistack's estimators beside those of scikit-learn, skorch and pytabkit."""
 
-    parts: tuple[Part, ...] = ("one", "committee", "search", "prediction", "start")
+    parts: tuple[Part, ...] = ("one", "committee", "search", "tabular", "prediction", "start")
     """What to measure."""
     data: tuple[Name, ...] = ("digits", "mnist")
     """Which samples and networks; searches are over the digits alone."""
@@ -130,17 +132,18 @@ def run(config: Config, pace: Pace | None = None) -> Iterator[Section]:
     """Measures the parts in turn."""
     pace = pace or functools.partial(take_turns, rounds=config.rounds, at_least=config.seconds)
     works = {name: scaled(WORK[name], config.scale) for name in config.data}
+    small = scaled(WORK["digits"], config.scale)
+    peers = [peer for peer in config.peers if is_there(peer)]
     for name, work in works.items():
         if "one" in config.parts:
             yield measure_fits(name, work, 1, pace)
         if "committee" in config.parts:
             yield measure_fits(name, work, config.members, pace)
     if "search" in config.parts:
-        peers = [peer for peer in config.peers if is_there(peer)]
-        work = scaled(WORK["digits"], config.scale)
         for search in config.searches:
-            yield measure_search(search, work, peers, pace)
-            peers = [peer for peer in peers if peer == "skorch"]  # the others search nothing
+            yield measure_search(search, small, peers, pace)
+    if "tabular" in config.parts:
+        yield measure_tabular(small, config.members, peers)
     if "prediction" in config.parts:
         for name, work in works.items():
             for members in (1, config.members):
@@ -202,7 +205,7 @@ def require_near(accuracies: Mapping[str, float]) -> None:
     assert max(accuracies.values()) - min(accuracies.values()) < APART, f"{accuracies}"
 
 
-def measure_search(search: Search, work: Workload, peers: Sequence[str], pace: Pace) -> Section:
+def measure_search(search: Search, work: Workload, peers: list[Peer], pace: Pace) -> Section:
     """A search over candidates and folds."""
     base, own = "GridSearchCV, scikit-learn", "StackSearchCV"
     tasks = {base: Task(functools.partial(sklearn_estimators.prepare_search, work, search))}
@@ -210,34 +213,50 @@ def measure_search(search: Search, work: Workload, peers: Sequence[str], pace: P
         prepare = functools.partial(skorch_estimators.prepare_search, work, search)
         tasks[LABELS["skorch"]] = Task(prepare)
     tasks |= ours(own, logistack_estimators.prepare_search, work, search)
-    for peer in peers:
-        if peer != "skorch":
-            prepare = functools.partial(pytabkit_estimators.prepare_folds, work, peer)  # type: ignore[arg-type]
-            tasks[LABELS[peer]] = Task(prepare)
     turns = pace(tasks)
-    searched = {which: told for which, told in turns.told.items() if len(told) > 1}
-    require_near({which: max(told) for which, told in searched.items()})
+    require_near({which: max(told) for which, told in turns.told.items()})
     last = [
         speed_of(turns, own, other) for other in (base, LABELS["skorch"]) if other in turns.told
     ]
     last.append(
         "accuracy over the folds, of the best candidate and the mean of all: "
         + "; ".join(
-            f"{which} {max(told):.3f}" + (f", {np.mean(told):.3f}" if which in searched else "")
-            for which, told in turns.told.items()
+            f"{which} {max(told):.3f}, {np.mean(told):.3f}" for which, told in turns.told.items()
         )
     )
-    candidates = len(searched[own])
     heads = [
-        f"{candidates} candidates × {FOLDS} folds of {told_of(work)}, {OPTIMIZER[search]}; they "
-        f"differ in {' and '.join(GRIDS[search])}"
+        f"{len(turns.told[own])} candidates × {FOLDS} folds of {told_of(work)}, "
+        f"{OPTIMIZER[search]}; they differ in {' and '.join(GRIDS[search])}"
     ]
-    if len(searched) < len(turns.told):
-        heads.append("RealMLP, TabM: one fit a fold, with the settings that they come with")
     found = section(
         "search", heads, turns, base, last, work=work._asdict(), grid=GRIDS[search], folds=FOLDS
     )
     return found._replace(size=search)
+
+
+def measure_tabular(work: Workload, members: int, peers: list[Peer]) -> Section:
+    """Accuracies beside the seconds of a first fit, each in a process of its own."""
+    ways: dict[str, Callable[[], Any]] = {
+        "StackClassifier": functools.partial(logistack_estimators.prepare, work, 1),
+        f"StackClassifier, {members} members": functools.partial(
+            logistack_estimators.prepare, work, members
+        ),
+        f"{members} members of StackSearchCV's best": functools.partial(
+            logistack_estimators.prepare_refitted, work, "sizes", members
+        ),
+    }
+    for peer in ("realmlp", "tabm"):
+        if peer in peers:
+            ways[LABELS[peer]] = functools.partial(pytabkit_estimators.prepare, work, peer)
+    rows = [("", "seconds", "accuracy")]
+    numbers = {}
+    for name, prepare in ways.items():
+        with Apart(Task(prepare)) as apart:
+            seconds, (accuracy,) = apart.first, apart.told()
+        numbers[name] = {"seconds": seconds, "accuracy": accuracy}
+        rows.append((name, f"{seconds:.1f}", f"{accuracy:.3f}"))
+    heads = [f"a first fit, with what it compiles, on {work.samples:,} samples of the 8×8 digits"]
+    return Section("tabular", "", numbers, "\n".join([*heads, *keeping.columns(rows)]))
 
 
 def measure_prediction(name: str, work: Workload, members: int, rows: int, pace: Pace) -> Section:

@@ -41,8 +41,9 @@ def make_samples(work: Workload) -> Samples:
     """As many digits as the work has, of as many pixels, and those of the test split."""
     name = {work.sizes[0]: name for name, work in WORK.items()}[work.sizes[0]]
     train, test = (keeping.load(name, split=split) for split in ("train", "test"))
+    train_labels, test_labels = (each.labels.astype(np.int64) for each in (train, test))  # PyTorch
     return Samples(
-        train.inputs[: work.samples], train.labels[: work.samples], test.inputs, test.labels
+        train.inputs[: work.samples], train_labels[: work.samples], test.inputs, test_labels
     )
 
 

@@ -15,7 +15,18 @@ import logistack as ls
 from experiments import keeping
 
 QUIET = 0.5  # the load above which the figures are warned of
-LIBRARIES = ("jax", "jaxlib", "optax", "numpy", "torch", "scikit-learn", "flax", "equinox")
+LIBRARIES = (
+    "jax",
+    "jaxlib",
+    "optax",
+    "numpy",
+    "torch",
+    "scikit-learn",
+    "flax",
+    "equinox",
+    "skorch",
+    "pytabkit",
+)
 
 
 class Section(NamedTuple):

@@ -56,6 +56,18 @@ def prepare_search(work: Workload, search: Search) -> Ready:
     )
 
 
+def prepare_refitted(work: Workload, search: Search, members: int) -> Ready:
+    """The best candidate of a search, as a committee on all samples; tells its test accuracy."""
+    samples = make_samples(work)
+    inner = prepare_search(work, search).run
+
+    def run() -> Any:
+        best = network(work, optimizer=OPTIMIZER[search], members=members)
+        return best.set_params(**inner().best_params_).fit(samples.inputs, samples.labels)
+
+    return Ready(quiet(run), lambda model: [model.score(samples.test_inputs, samples.test_labels)])
+
+
 def prepare_prediction(work: Workload, members: int, rows: int) -> Ready:
     """`predict_proba` of a model that was trained for an epoch."""
     inputs = make_rows(work, rows)
