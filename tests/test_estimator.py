@@ -1,6 +1,7 @@
 """The classifier of scikit-learn: its conventions, what its users have asked for, and what it is."""
 
 import pickle
+import sys
 import warnings
 
 import jax
@@ -479,3 +480,10 @@ def test_a_deep_stack_learns():
     stack = model(hidden_layer_sizes=[16] * 30, epochs=100, learning_rate=0.003)
     deep = stack.fit(inputs, labels)
     assert deep.score(held, answers) > 0.85
+
+
+def test_without_scikit_learn_the_extra_is_named(monkeypatch):
+
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    with pytest.raises(ModuleNotFoundError, match=r"pip install 'logistack\[sklearn\]'"):
+        _ = ls.estimator.StackClassifier
