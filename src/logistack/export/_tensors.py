@@ -22,6 +22,17 @@ def named(params: Params) -> dict[str, np.ndarray]:
     }
 
 
+def single_layers(params: Params, axis: int = 0) -> list[Layer]:
+    """Returns the layers as given, but of NumPy and one by one: a stack has them along `axis`."""
+    return [
+        Layer(*(np.moveaxis(np.asarray(part), axis, 0)[place] for part in layer))  # type: ignore
+        if layer.weight.ndim == axis + 3
+        else Layer(*map(np.asarray, layer))
+        for layer in params
+        for place in range(layer.weight.shape[axis] if layer.weight.ndim == axis + 3 else 1)
+    ]
+
+
 def params_of(path: Any, tensors: Mapping[str, Any]) -> Params:
     """Makes parameters of the arrays that a file has, raising ValueError for other names."""
     depth = len(tensors) // 2

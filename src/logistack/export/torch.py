@@ -12,7 +12,7 @@ import numpy as np
 
 from logistack.committees import is_committee, require_tree
 from logistack.export import safetensors
-from logistack.export._tensors import require_width
+from logistack.export._tensors import require_width, single_layers
 from logistack.layers import Layer, Params, require_params
 
 
@@ -196,14 +196,10 @@ def _named_layers(
         require_params(params, name=name)
     axis = int(members)  # of the depth of a stack
     depths = [layer.weight.shape[axis] if layer.bias.ndim == axis + 2 else 0 for layer in params]
-    single = (
-        [np.moveaxis(np.asarray(part), axis, 0)[place] for part in layer] if depth else layer
-        for layer, depth in zip(params, depths, strict=True)
-        for place in range(depth or 1)
-    )
+    layers = single_layers(params, axis)
     arrays = {
         name: np.ascontiguousarray(part, part.dtype.newbyteorder("="))
-        for pair, layer in zip(_pairs(sum(depth or 1 for depth in depths)), single, strict=True)
+        for pair, layer in zip(_pairs(len(layers)), layers, strict=True)
         for name, part in zip(pair, layer, strict=True)
     }
     return arrays, depths
