@@ -246,7 +246,7 @@ def test_a_run_stuck_near_a_constant_says_so():
     with pytest.warns(ConvergenceWarning, match=r"3 of 3 runs, .* fell by 0.0% in 30 epochs"):
         model(members=3, optimizer="sgd", learning_rate=1e-7).fit(X, Y)
     with pytest.warns(ConvergenceWarning, match="stopped being finite in epoch"):
-        fitted = model(optimizer="sgd", learning_rate=1e30).fit(X, Y)
+        fitted = model(optimizer="sgd", learning_rate=1e38).fit(X, Y)
     assert np.isfinite(fitted.predict_proba(X)).all()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
