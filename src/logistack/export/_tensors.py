@@ -24,13 +24,15 @@ def named(params: Params) -> dict[str, np.ndarray]:
 
 def single_layers(params: Params, axis: int = 0) -> list[Layer]:
     """Returns the layers as given, but of NumPy and one by one: a stack has them along `axis`."""
-    return [
-        Layer(*(np.moveaxis(np.asarray(part), axis, 0)[place] for part in layer))  # type: ignore
-        if layer.weight.ndim == axis + 3
-        else Layer(*map(np.asarray, layer))
-        for layer in params
-        for place in range(layer.weight.shape[axis] if layer.weight.ndim == axis + 3 else 1)
-    ]
+    layers = []
+    for layer in params:
+        parts: Any = [np.asarray(part) for part in layer]
+        if layer.weight.ndim == axis + 3:
+            rows = zip(*(np.moveaxis(part, axis, 0) for part in parts), strict=True)
+            layers += [Layer(*row) for row in rows]
+        else:
+            layers.append(Layer(*parts))
+    return layers
 
 
 def params_of(path: Any, tensors: Mapping[str, Any]) -> Params:

@@ -36,19 +36,19 @@ def params_of(model: Any) -> Params:
         sklearn.exceptions.NotFittedError: if `model` is not fitted.
         ModuleNotFoundError: if scikit-learn is not installed.
 
-    >>> import jax, logistack as ls, numpy as np
+    >>> import logistack as ls, numpy as np
     >>> from sklearn.linear_model import LogisticRegression
     >>> model = LogisticRegression().fit([[0.0], [1.0], [2.0], [3.0]], [0, 0, 1, 1])
-    >>> np.abs(ls.probabilities(params_of(model), [2.5]) - model.predict_proba([[2.5]])).max() < 1e-6
-    Array(True, dtype=bool)
+    >>> ours = ls.probabilities(params_of(model), [2.5])
+    >>> np.allclose(ours, model.predict_proba([[2.5]]), atol=1e-6)
+    True
 
     Source: https://scikit-learn.org/stable/modules/neural_networks_supervised.html.
     """
     neural, linear = _neural(), _linear()
     if not isinstance(model, neural.MLPClassifier | linear.LogisticRegression):
         raise TypeError(
-            "model: expected an MLPClassifier or a LogisticRegression, got "
-            f"{type(model).__name__}"
+            f"model: expected an MLPClassifier or a LogisticRegression, got {type(model).__name__}"
         )
     _checks.import_extra("sklearn.utils.validation", "sklearn").check_is_fitted(model)
     if isinstance(model, neural.MLPClassifier):
