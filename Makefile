@@ -15,7 +15,7 @@ create = $(PYTHON) -m venv --clear $(1)
 install = $(1)/bin/python -m pip install --quiet --disable-pip-version-check $(2)
 endif
 
-.PHONY: help digits article backpropagation width depth limits census validation published browser test test-fast wheel lint benchmark benchmark-population benchmark-estimator clean
+.PHONY: help digits article backpropagation width depth limits census validation defaults published browser test test-fast wheel lint benchmark benchmark-population benchmark-estimator clean
 
 help:
 	@echo 'make digits            train a network on handwritten digits and show what it learned'
@@ -26,6 +26,7 @@ help:
 	@echo 'make limits            find how many hidden units are enough where a line is not, with proofs both ways'
 	@echo 'make census            train 10,000 networks on XOR, and map which learn it'
 	@echo 'make validation        compare a network with those of scikit-learn over ten times ten folds'
+	@echo 'make defaults          choose the defaults of the classifier, and compare it as it comes with those of scikit-learn'
 	@echo 'make published         print the kept errors beside the published ones; PUBLISHED= trains the networks, for hours'
 	@echo 'make browser           train a network on MNIST, and make a page on which it reads the digits that one draws'
 	@echo 'make test              lint, types, the whole suite, and the public surface of the built wheel'
@@ -58,6 +59,9 @@ census: $(VENV)/.experiments
 
 validation: $(VENV)/.experiments
 	$(VENV)/bin/python experiments/cross_validation.py
+
+defaults: $(VENV)/.experiments
+	$(VENV)/bin/python experiments/defaults.py
 
 # All of its networks take hours on two cores, so the results that are kept are printed unless
 # asked otherwise.

@@ -41,6 +41,7 @@ class StackClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
     units of their own. All members of a committee are trained at once, by `fit_population`, and
     the probabilities of the committee are the mean of theirs. The loss is the cross-entropy,
     averaged over a batch, so that learning rates mean what they mean in `MLPClassifier`.
+    What is not given has values that `experiments/defaults.py` chose, on other data than it shows.
 
     Main arguments:
         hidden_layer_sizes: the units of each hidden layer; `()` is logistic regression.
@@ -131,19 +132,19 @@ class StackClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
 
     def __init__(
         self,
-        hidden_layer_sizes: int | Sequence[int] = (100,),
+        hidden_layer_sizes: int | Sequence[int] = (64, 64),
         *,
         members: int = 1,
         loss: str = "softmax",
-        learning_rate: float = 0.003,
+        learning_rate: float = 0.01,
         momentum: float = 0.9,
         optimizer: str | Callable[..., Any] = "adam",
-        weight_decay: float = 0.0,
+        weight_decay: float = 0.3,
         dropout: float | Sequence[float] = 0.0,
-        label_smoothing: float = 0.0,
+        label_smoothing: float = 0.02,
         class_weight: dict[Any, float] | str | None = None,
         batch_size: int | str = "auto",
-        epochs: int = 100,
+        epochs: int = 200,
         patience: int | None = None,
         validation_fraction: float = 0.1,
         calibration_fraction: float = 0.0,
