@@ -30,9 +30,9 @@ NAMES = np.array(["setosa", "versicolor", "virginica"])[Y]
 
 
 def stack(**options):
+    plain = {"weight_decay": 0.0, "label_smoothing": 0.0, "epochs": 20, "learning_rate": 0.03}
     return StackClassifier(
-        **{"hidden_layer_sizes": (6,), "epochs": 20, "random_state": 0, "learning_rate": 0.03}
-        | options
+        **{"hidden_layer_sizes": (6,), "random_state": 0, **plain, **options},
     )
 
 
