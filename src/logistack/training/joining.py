@@ -174,19 +174,24 @@ def _updates(optimizer: Any, params: Params, *ways: Params) -> list[Params]:
     params = jax.tree.map(lambda leaf: 100 * leaf, params)
     state, updates = optimizer.init(params), []
     for way in ways:
-        update, state = _update(optimizer, optax.tree.add(params, way), state, params)
+        update, state = _update(optimizer, way, state, params)
         params = optax.apply_updates(params, update)
         updates.append(update)
     return updates
 
 
-def _update(optimizer: Any, goal: Params, state: Any, params: Params) -> Any:
-    """An update of a run on half the squared distance to a goal."""
+def _update(optimizer: Any, way: Params, state: Any, params: Params) -> Any:
+    """An update of a run on half the squared distance to a goal, which is that way off.
 
-    def value(params: Params) -> Any:
-        return optax.tree.norm(optax.tree.sub(params, goal), squared=True) / 2
+    The goal itself is never formed: beside parameters that are large it would be rounded, otherwise
+    in a stack than layer by layer.
+    """
 
-    gradient = optax.tree.sub(params, goal)
+    def value(at: Params) -> Any:
+        left = optax.tree.sub(way, optax.tree.sub(at, params))
+        return optax.tree.norm(left, squared=True) / 2
+
+    gradient = optax.tree.scale(-1, way)
     extra = {"value": value(params), "grad": gradient, "value_fn": value}
     return optimizer.update(gradient, state, params, **extra)
 
