@@ -127,6 +127,34 @@ class TestMembers:
         assert np.isfinite(result.history.validation_loss[jnp.array([0, 2])]).all()
         jax.tree.map(np.testing.assert_array_equal, member(result.params, 1), member(START, 1))
 
+    @pytest.mark.parametrize(
+        "options",
+        [
+            {"batch_size": 5, "dropout": 0.3},
+            {"batch_size": 10, "class_weight": "balanced", "sample_weight": jnp.arange(24.0) % 4},
+            {"batch_size": None, "class_weight": "balanced"},
+            {"batch_size": None, "sample_weight": 1.0 - FOLDS, "validation": FOLDS},
+        ],
+    )
+    @pytest.mark.parametrize("numbers", [(17, 20, 18), (32, 32, 32)])  # these are 24 samples
+    def test_each_learns_from_rows_of_its_own(self, options, numbers):
+        rng = np.random.default_rng(0)
+        rows = [rng.choice(24, number, replace=number > 24) for number in numbers]
+        together = population(rows=rows, **options)
+        for index, own in enumerate(rows):
+            held = options.get("validation")
+            mine = {"validation": (X, CLASSES, held[index])} if held is not None else {}
+            weights = options.get("sample_weight")
+            if weights is not None:
+                mine["sample_weight"] = (weights if weights.ndim == 1 else weights[index])[own]
+            one = ls.fit(
+                KEYS[index], member(START, index), X[own], CLASSES[own],
+                **{"optimizer": optax.sgd(0.02), "epochs": 10,
+                   "loss": ls.losses.softmax_cross_entropy, **options, **mine},
+            )  # fmt: skip
+            ours = member(together, index)
+            assert_near(ours, one)
+
     def test_deep_runs_of_equal_layers_come_back_as_they_were_given(self):
         start = jax.vmap(lambda key: ls.init_params(key, (4, *[5] * 17, 3)))(KEYS)
         result = population(params=start, epochs=2, coordinates="centred")
@@ -335,6 +363,29 @@ class TestErrors:
                 r"^hyperparams\['learning_rate'\]: expected finite .*\(member 2\)",
             ),
             ({"patience": 3}, "^patience: expected validation samples"),
+            (
+                {"rows": [[0], [1]]},
+                "^rows: expected an array of places for each of 3 members, got 2",
+            ),
+            (
+                {"rows": [[0], [], [1]]},
+                r"^rows\[1\]: expected integers of shape \(m,\), got float64",
+            ),
+            (
+                {"rows": [[0], [1], [-1, 2]]},
+                r"^rows\[2\]: expected places from 0 to 23, got -1 to 2",
+            ),
+            ({"rows": [[0], [24], [1]]}, r"^rows\[1\]: expected places from 0 to 23, got 24 to 24"),
+            (
+                {"rows": [np.arange(n) for n in (15, 16, 17)], "batch_size": 5},
+                r"^rows: expected m rows a member, with as many steps an epoch .*, got 15 to 17",
+            ),
+            (
+                {"rows": [np.arange(n) for n in (18, 19, 20)], "batch_size": None, "dropout": 0.1},
+                r"^rows: expected m rows a member, one m where steps .* at random, got 18 to 20",
+            ),
+            ({"rows": [[0, 1]] * 3}, "^batch_size: expected 1 to 2, got 8"),
+            ({"rows": [[0, 1]] * 3, "order": "shared"}, "^rows: expected order='own'"),
             ({"droput": 0.5}, r"^fit_population\(\) got an unexpected keyword argument 'droput'"),
             ({"y": CLASSES + 1}, "^targets: expected integer classes from 0 to 2"),
         ],

@@ -20,7 +20,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from logistack.estimator import StackClassifier, StackSearchCV, desk
+from logistack.estimator import StackClassifier, StackSearchCV, desk, training
+from logistack.training import fit_population
 
 # A rate that is too small is among what is searched.
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -88,6 +89,20 @@ def test_scores_are_those_of_fitting_each_candidate_alone(name, trained):
         elif key.startswith("param_"):
             np.testing.assert_array_equal(found[key].mask, expected[key].mask)
     assert (found["mean_fit_time"] > 0).all()
+
+
+@pytest.mark.parametrize("batch_size", [32, 200])
+def test_folds_of_several_lengths_are_one_program(monkeypatch, batch_size):
+    seen = set()
+
+    def fit(keys, params, inputs, targets, **options):
+        seen.add((len(inputs), np.shape(options["rows"])[1]))
+        return fit_population(keys, params, inputs, targets, **options)
+
+    monkeypatch.setattr(training, "fit_population", fit)
+    model = stack(batch_size=batch_size, epochs=2)
+    StackSearchCV(model, {"learning_rate": [0.01, 0.1]}, cv=4, refit=False).fit(X[:147], Y[:147])
+    assert len(seen) == 1  # of 110 and of 111 samples
 
 
 def test_the_best_is_fitted_and_predicts():

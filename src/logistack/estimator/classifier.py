@@ -25,7 +25,7 @@ from logistack.estimator.desk import key_of, open_desk
 from logistack.estimator.monitoring import CallbackSupportMixin, Monitor, printed
 from logistack.estimator.optimizers import OPTIMIZERS
 from logistack.estimator.samples import Prepared, Rows, prepare, split, weights_of
-from logistack.estimator.training import Job, begin, rates_of, train
+from logistack.estimator.training import Job, rates_of, train
 from logistack.network import activations, logits
 from logistack.prediction import probabilities_of
 from logistack.training import FitResult, History, TrainState, diagnose
@@ -345,11 +345,9 @@ class StackClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             memo[key] = prepare(parts, others, before, *how)
         self._prepared = memo[key]
         weights = weights_of(self._prepared.parts.learned, self.class_weight, self.classes_)
-        sizes = (X.shape[1], *settings["hidden_layer_sizes"], self.n_outputs_)
-        keys, start = begin(self._seed, self.members, sizes)
-        if goes_on:
-            start = self._state
-        return Job(settings, self._prepared.data, weights, keys, start, epochs)
+        state = self._state if goes_on else None
+        seed, data = self._seed, self._prepared.data
+        return Job(settings, data, weights, seed, self.members, self.n_outputs_, state, epochs)
 
     def _checked(self, X: Any, y: Any, *, reset: bool) -> tuple[np.ndarray, np.ndarray]:
         return validate_data(

@@ -88,7 +88,7 @@ class Desk:
             history = None
             if place < len(earlier):
                 done, own = earlier[place]
-                job = job._replace(start=own._state, epochs=job.epochs - done)
+                job = job._replace(state=own._state, epochs=job.epochs - done)
                 history = own.history_
             jobs.append(job)
             before.append(history)

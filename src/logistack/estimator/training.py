@@ -1,14 +1,14 @@
 """From what estimators ask for to populations: everything that can be trained at once is.
 
 A job is what one estimator asks for: its members, and the samples they learn from. Jobs that may
-differ in numbers alone, over the same samples, are one population, and each gets what it would
-get by itself: nothing that a member sees depends on who is trained beside it.
+differ in numbers alone, and in which samples are theirs, are one population, and each gets what it
+would get by itself: nothing that a member sees depends on who is trained beside it.
 """
 
 import functools
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -23,6 +23,14 @@ from logistack.initialization import init_params
 from logistack.layers import Params
 from logistack.training import FitResult, TrainState, fit_population, sweep
 from logistack.training.progress import Callback
+from logistack.training.run import draws_by_place, order_bits
+from logistack.training.sizes import group_sizes
+
+# Entries of inputs of which every fold's copy costs less than a program of its own: where each
+# member holds one, and where all share one.
+SMALL, LARGE = 2**18, 2**22
+# So many weights stay in the cache of a core, with the gradients and all else that a step needs.
+ROOM = 2**15
 
 
 class Data(NamedTuple):
@@ -39,6 +47,46 @@ class Data(NamedTuple):
     validation: tuple[np.ndarray, np.ndarray, np.ndarray] | None
 
 
+class Together(NamedTuple):
+    """The samples of several jobs one after another.
+
+    Attributes:
+        data: all of them, or those that are the same for all jobs.
+        rows: by the identity of a job's own data where its samples are, `(m,)`, filled up with -1;
+            None where all have the same.
+        held: likewise the weights of its validation samples, and 0 for those of others.
+    """
+
+    data: Data
+    rows: dict[int, np.ndarray] | None
+    held: dict[int, np.ndarray]
+
+
+def put_together(every: Sequence[Data]) -> Together:
+    """The samples of jobs, each once."""
+    apart = list({id(data): data for data in every}.values())
+    if len(apart) == 1:
+        return Together(apart[0], None, {})
+    counts = [len(data.inputs) for data in apart]
+    rows, held, end = {}, {}, 0
+    for data, count in zip(apart, counts, strict=True):
+        own = np.full(max(counts), -1, np.int32)
+        own[:count] = np.arange(end, end + count)
+        rows[id(data)] = own
+        end += count
+    validation: Any = None
+    sets = [data.validation for data in apart if data.validation is not None]
+    if sets:
+        inputs, targets, weights = (np.concatenate(parts) for parts in zip(*sets, strict=True))
+        of = np.repeat(np.arange(len(sets)), [len(own) for own, *_ in sets])
+        held = {id(data): np.where(of == k, weights, 0) for k, data in enumerate(apart)}
+        validation = inputs, targets, weights
+    inputs, targets = (
+        np.concatenate([getattr(data, name) for data in apart]) for name in ("inputs", "targets")
+    )
+    return Together(Data(inputs, targets, validation), rows, held)
+
+
 class Job(NamedTuple):
     """What one estimator asks for.
 
@@ -46,18 +94,31 @@ class Job(NamedTuple):
         settings: the parameters of the estimator, by name.
         data: the samples.
         weights: how much each counts, `(n,)`; None where it is 1.
-        keys: a JAX random key for each member.
-        start: parameters to start from, or the state to go on from, with a leading axis of
-            members.
+        seed: what its members are drawn from.
+        members: how many it has.
+        outputs: how many each has.
+        state: what to go on from, with a leading axis of members; None to start.
         epochs: how many to run.
     """
 
     settings: Mapping[str, Any]
     data: Data
     weights: np.ndarray | None
-    keys: PRNGKeyArray
-    start: Params | TrainState
+    seed: int
+    members: int
+    outputs: int
+    state: TrainState | None
     epochs: int
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Those of each network, the inputs first."""
+        return (self.data.inputs.shape[1], *self.settings["hidden_layer_sizes"], self.outputs)
+
+    def begin(self) -> tuple[PRNGKeyArray, Params | TrainState]:
+        """A key for each member, and the parameters that it starts from, or the state."""
+        keys, start = begin(self.seed, self.members, self.sizes)
+        return keys, start if self.state is None else self.state
 
 
 def begin(
@@ -90,39 +151,76 @@ def train(jobs: Sequence[Job], callbacks: Sequence[Callback] = (), every: int = 
     Returns:
         For each job a `FitResult` of NumPy arrays with a leading axis of members.
     """
-    together: dict[Any, list[int]] = {}
+    groups: dict[Any, list[int]] = {}
     for place, job in enumerate(jobs):
-        together.setdefault(_in_common(job), []).append(place)
-    groups = [[(place, jobs[place]) for place in places] for places in together.values()]
+        of = (id(job.data),) if callbacks else _kind_of_samples(job)
+        groups.setdefault((*of, *_in_common(job)), []).append(place)
     results: list[Any] = [None] * len(jobs)
 
-    def run(group: list[tuple[int, Job]]) -> None:
-        places, own = zip(*group, strict=True)
-        for place, result in zip(places, _train_together(own, callbacks, every), strict=True):
+    def run(part: tuple[Together, list[int]]) -> None:
+        samples, places = part
+        own = _train_together([jobs[place] for place in places], samples, callbacks, every)
+        for place, result in zip(places, own, strict=True):
             results[place] = result
 
-    with warnings.catch_warnings():
+    programs = list(groups.values())
+    if not callbacks:  # each size is a program of its own then, and compiled beside the others
+        programs = [part for places in programs for part in _by_size(jobs, places)]
+    # One population after another has all devices, or what a callback is called from.
+    threads = 1 if callbacks or len(jax.local_devices()) > 1 else os.cpu_count() or 1
+    parts = []
+    for places in programs:
+        samples = put_together([jobs[place].data for place in places])
+        parts.append([(samples, part) for part in _shared_out(jobs, places, threads)])
+    with warnings.catch_warnings(), ThreadPoolExecutor(threads) as pool:
         # What was not finite is in the history, and the estimators' own to tell.
         warnings.filterwarnings("ignore", "the (loss|parameters|validation loss)", RuntimeWarning)
-        if len(groups) == 1 or len(jax.local_devices()) > 1:
-            for group in groups:
-                run(group)
-            return results
-        # Those that share a program come after the one that compiles it.
-        first = {_program(group): group for group in reversed(groups)}
-        later = [group for group in groups if first[_program(group)] is not group]
-        with ThreadPoolExecutor(os.cpu_count()) as threads:
-            for some in (first.values(), later):
-                list(threads.map(run, some))
+        apply: Any = map if threads == 1 or len(parts) == len(parts[0]) == 1 else pool.map
+        # The first part of each compiles the program of all.
+        list(apply(run, [first for first, *_ in parts]))
+        list(apply(run, [part for _, *others in parts for part in others]))
     return results
 
 
-def _program(group: list[tuple[int, Job]]) -> Any:
-    """What populations that are the same program have in common."""
-    own = [job for _, job in group]
-    _, *static = _in_common(own[0])
-    sizes = [(job.settings["hidden_layer_sizes"], len(job.keys)) for job in own]
-    return (*static, own[0].data.inputs.shape, *sizes)
+def _by_size(jobs: Sequence[Job], places: list[int]) -> Iterator[list[int]]:
+    """The jobs of each group of sizes, those of one size together."""
+    sizes = [jobs[place].sizes for place in places]
+    firsts: dict[int, int] = {}
+    of_data = {place: firsts.setdefault(id(jobs[place].data), place) for place in places}
+    for group in group_sizes(sizes):
+        # Those that share samples stand together, and find them in the cache.
+        own = [places[member] for member in group.members]
+        yield sorted(own, key=lambda place: (jobs[place].sizes, of_data[place]))
+
+
+def _shared_out(jobs: Sequence[Job], places: list[int], threads: int) -> list[list[int]]:
+    """Parts that share a program, each small enough for a core's cache; a job may be in two."""
+    if threads == 1:
+        return [places]
+    sizes = np.array(jobs[places[-1]].sizes)
+    members = max(1, int(ROOM / (sizes[1:] @ sizes[:-1])))
+    count = min(len(places), threads * -(-len(places) // (threads * members)))
+    length = -(-len(places) // count)
+    parts = [places[start : start + length] for start in range(0, len(places), length)]
+    return [(part + [part[-1]] * length)[:length] for part in parts]
+
+
+def _kind_of_samples(job: Job) -> Any:
+    """What the samples of two jobs have in common if the jobs can be members of one population.
+
+    Folds of a few samples are put together, to be one program in place of one for each number of
+    samples; with large ones, compiling takes less than their copies would.
+    """
+    data, batch = job.data, job.settings["batch_size"]
+    count, features = data.inputs.shape
+    whole = batch >= count
+    draws = bool(np.any(rates_of(job.settings["dropout"]))) or job.settings["augment"] is not None
+    large = data.inputs.size > (SMALL if whole else LARGE)
+    if large or (whole and draws) or not draws_by_place(jax.random.key(0)):
+        return (id(job.data),)
+    steps = None if whole else (batch, -(-count // batch))
+    held = data.validation is not None
+    return features, data.targets.shape[1:], data.targets.dtype, order_bits(count), steps, held
 
 
 def rates_of(dropout: Any) -> tuple[float, ...]:
@@ -131,24 +229,23 @@ def rates_of(dropout: Any) -> tuple[float, ...]:
 
 
 def _in_common(job: Job) -> Any:
-    """What the members of a population cannot differ in."""
+    """What the members of a population cannot differ in, beside the kind of their samples."""
     own = job.settings
     return (
-        id(job.data),
         job.epochs,
-        isinstance(job.start, TrainState),
+        job.state is None,
         own["patience"] is None,
         len(rates_of(own["dropout"])),
-        *(own[name] for name in ("loss", "optimizer", "batch_size", "coordinates", "augment")),
+        *(own[name] for name in ("loss", "optimizer", "coordinates", "augment")),
     )
 
 
 def _train_together(
-    jobs: Sequence[Job], callbacks: Sequence[Callback], every: int
+    jobs: Sequence[Job], samples: Together, callbacks: Sequence[Callback], every: int
 ) -> list[FitResult]:
-    first, counts = jobs[0], [len(job.keys) for job in jobs]
-    settings, data = first.settings, first.data
-    rows = len(data.inputs)
+    first, counts = jobs[0], [job.members for job in jobs]
+    settings = first.settings
+    data, validation = samples.data, samples.data.validation
 
     def of_members(values: Sequence[Any], dtype: Any = np.float32) -> np.ndarray:
         return np.repeat(np.asarray(values, dtype), counts, axis=0)
@@ -175,51 +272,73 @@ def _train_together(
         patience = [job.settings["patience"] for job in jobs]
         options["patience"] = of_members(patience, np.int32)
     if any(job.weights is not None for job in jobs):
-        each = [np.ones(rows) if job.weights is None else job.weights for job in jobs]
-        alike = all(np.array_equal(each[0], own) for own in each)
-        options["sample_weight"] = each[0] if alike else of_members(each)
+        options["sample_weight"] = _weights_of(jobs, counts, samples)
+    batch = settings["batch_size"]
+    whole = batch >= min(len(job.data.inputs) for job in jobs)
+    if samples.rows:
+        options["rows"] = of_members([samples.rows[id(job.data)] for job in jobs], np.int32)
+        if validation is not None:
+            own = of_members([samples.held[id(job.data)] for job in jobs])
+            validation = (*validation[:2], own)
     arguments = {
         "optimizer": optimizers.build(settings["optimizer"], decays=decays),
         "hyperparams": hyperparams,
         "epochs": first.epochs,
-        "batch_size": min(rows, settings["batch_size"]),
-        "validation": data.validation,
+        "batch_size": None if whole else batch,
+        "validation": validation,
         "loss": LOSSES[settings["loss"]],
         "reduction": "mean",
         "coordinates": settings["coordinates"],
         "augment": settings["augment"],
         **options,
     }
-    keys = first.keys if len(jobs) == 1 else jnp.concatenate([job.keys for job in jobs])
-    start, listed = _starts(jobs)
+    keys, start, listed = _starts(jobs)
     run: Any = fit_population
     if callbacks:
         run, arguments = sweep, arguments | {"callbacks": list(callbacks), "every": every}
     result = jax.device_get(run(keys, start, data.inputs, data.targets, **arguments))
     return [
-        _of_job(result, job, end - len(job.keys), listed)
+        _of_job(result, job, end - job.members, listed)
         for job, end in zip(jobs, np.cumsum(counts).tolist(), strict=True)
     ]
 
 
-def _starts(jobs: Sequence[Job]) -> tuple[Any, bool]:
-    """What the members start from: one tree where they are of one size, else a list."""
+def _weights_of(jobs: Sequence[Job], counts: list[int], samples: Together) -> np.ndarray:
+    """How much each of the samples counts, for all members alike or for each of them."""
+    each = [np.ones(len(job.data.inputs)) if job.weights is None else job.weights for job in jobs]
+    if samples.rows is None:
+        if all(np.array_equal(each[0], own) for own in each):
+            return each[0]
+        return np.repeat(np.asarray(each, np.float32), counts, axis=0)
+    # Whatever a member does not learn from may count, too.
+    rows = np.ones((len(jobs), len(samples.data.inputs)), np.float32)
+    for row, job, own in zip(rows, jobs, each, strict=True):
+        row[samples.rows[id(job.data)][: len(own)]] = own
+    return np.repeat(rows, counts, axis=0)
+
+
+def _starts(jobs: Sequence[Job]) -> tuple[PRNGKeyArray, Any, bool]:
+    """Keys, and what the members start from: one tree where they are of one size, else a list."""
     if len(jobs) == 1:
-        return jobs[0].start, False
-    starts = jax.device_get([job.start for job in jobs])
-    shapes = {tuple(leaf.shape[1:] for leaf in jax.tree.leaves(start)) for start in starts}
-    if len(shapes) == 1:
-        return jax.tree.map(lambda *leaves: np.concatenate(leaves), *starts), False
-    return [
+        return *jobs[0].begin(), False
+    drawn = {(job.seed, job.members, job.sizes): job.begin for job in jobs if job.state is None}
+    known = {which: draw() for which, draw in drawn.items()}
+    begun = [known.get((job.seed, job.members, job.sizes)) or job.begin() for job in jobs]
+    keys = jnp.concatenate([own for own, _ in begun])
+    starts = jax.device_get([start for _, start in begun])
+    if len({job.sizes for job in jobs}) == 1:
+        return keys, jax.tree.map(lambda *leaves: np.concatenate(leaves), *starts), False
+    listed = [
         jax.tree.map(lambda leaf, member=member: leaf[member], start)
         for job, start in zip(jobs, starts, strict=True)
-        for member in range(len(job.keys))
-    ], True
+        for member in range(job.members)
+    ]
+    return keys, listed, True
 
 
 def _of_job(result: FitResult, job: Job, start: int, listed: bool) -> FitResult:
     """A job's own part of the result, with no rows for layers that its members do not have."""
-    own = slice(start, start + len(job.keys))
+    own = slice(start, start + job.members)
     history = jax.tree.map(lambda rows: rows[own], result.history)
     if not listed:
         params, state = jax.tree.map(lambda leaf: leaf[own], (result.params, result.state))

@@ -1,5 +1,6 @@
 """Members of a population in groups of one size: made of what was given, and put together again."""
 
+import dataclasses
 import functools
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
@@ -20,9 +21,10 @@ from logistack.training.members import (
     member_of,
     require_keys,
     require_networks,
+    require_rows,
 )
 from logistack.training.recipe import Recipe, read_option
-from logistack.training.run import FitResult, Order, Run, Samples
+from logistack.training.run import FitResult, Order, Rows, Run, Samples, draws_by_place, order_bits
 from logistack.training.sizes import (
     SizeGroup,
     Sizes,
@@ -64,6 +66,7 @@ def prepare_members(
     validation: Any,
     order: Any,
     options: Mapping[str, Any],
+    rows: Any = None,
 ) -> list[Group]:
     """Checks what the user gave, and makes runs of it: `prepare` for one member of each group."""
     if order not in ("own", "shared"):
@@ -87,7 +90,7 @@ def prepare_members(
         one,
         samples,
         optimizer=optimizer,
-        batch_size=batch_size,
+        batch_size=None if rows is not None else batch_size,
         sample_weight=sample_weight,
         validation=validation,
         options=stand_ins,
@@ -98,12 +101,17 @@ def prepare_members(
         train = train._replace(weights=weights)
     if held_weights is not None and held is not None:
         held = held._replace(weights=held_weights)
+    if rows is not None:
+        if order == "shared":
+            raise ValueError("rows: expected order='own', since members share no order of theirs")
+        places = require_rows(rows, members, train.inputs.shape[0])
+        run, train = _of_rows(run._replace(key=keys), train, places, batch_size)
     if order == "shared":
         train = _counted_by_any(train)
         run = run._replace(order=Order(keys[0], last_epoch(networks)))
 
     def group(places: np.ndarray, given: Any, units: Any, sizes: Any) -> Group:
-        def rows(samples: Samples | None) -> Samples | None:
+        def own_weights(samples: Samples | None) -> Samples | None:
             if samples is None or samples.weights is None or samples.weights.ndim == 1:
                 return samples
             return samples._replace(weights=samples.weights[places])
@@ -117,8 +125,9 @@ def prepare_members(
         if "dropout" in stand_ins:  # which may have a rate for each layer
             read_option("dropout", stand_ins["dropout"], network)
         of_members = run._replace(
-            key=keys[places], state=state, train=rows(train), held=rows(held), units=units,
-            recipe=own.recipe(run.recipe, places),
+            key=keys[places], state=state, train=own_weights(train), held=own_weights(held),
+            recipe=own.recipe(run.recipe, places), units=units,
+            rows=jax.tree.map(lambda leaf: leaf[places], run.rows),
         )  # fmt: skip
         return Group(of_members, places, sizes, run.recipe)
 
@@ -170,6 +179,43 @@ def _shapes(like: Any, recipe: Recipe, sizes: Sizes) -> Any:
         return shapes_of(like, sizes)
     params = shapes_of(like.params, sizes)
     return shapes_like(params, jax.eval_shape(recipe.build().init, params), like)
+
+
+def _of_rows(
+    run: Run, train: Samples, rows: Int[np.ndarray, "members m"], batch_size: Any
+) -> tuple[Run, Samples]:
+    """The run on each member's own rows, with the weights of these."""
+    there = rows >= 0
+    counts, most = there.sum(axis=1), rows.shape[1]
+    least = int(counts.min())
+    size = most
+    if batch_size is not None:
+        size = _checks.require_count("batch_size", batch_size, low=1, high=least)
+    recipe = dataclasses.replace(run.recipe, batch_size=size)
+    by_place = draws_by_place(run.key)
+    if least < most:
+        random = recipe.drops or recipe.augment is not None
+        one_program = batch_size is None or -(-least // size) == -(-most // size)
+        if not one_program or order_bits(least) != order_bits(most):
+            fault = "with as many steps an epoch and one ⌈log₂ m⌉"
+        elif batch_size is None and random:
+            fault = "one m where steps of all samples draw at random"
+        elif not by_place:
+            fault = "one m where the keys are not JAX's partitionable threefry keys"
+        else:
+            fault = ""
+        if fault:
+            raise ValueError(f"rows: expected m rows a member, {fault}, got {least} to {most}")
+    places = jnp.asarray(np.where(there, rows, rows[:, :1]), jnp.int32)
+    weights = train.weights
+    if weights is not None:
+        weights = weights[places] if weights.ndim == 1 else jnp.take_along_axis(weights, places, 1)
+    number = None
+    if by_place:  # whatever their number is, it is the same program
+        number = jnp.asarray(counts, jnp.int32)
+        own = jnp.ones((), _checks.float32_or_wider(train.inputs.dtype))
+        weights = jnp.where(there, own if weights is None else weights, 0)
+    return run._replace(recipe=recipe, rows=Rows(places, number)), train._replace(weights=weights)
 
 
 def _counted_by_any(samples: Samples) -> Samples:

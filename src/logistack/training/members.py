@@ -71,6 +71,30 @@ def _require_list(params: list[Any], members: int) -> list[Any]:
     return networks
 
 
+def require_rows(rows: Any, members: int, samples: int) -> np.ndarray:
+    """The places of each member's samples, `(members, m)`, filled up with -1."""
+    if _checks.is_traced(rows):
+        raise TypeError("rows: expected places that are known when JAX traces, got traced ones")
+    if isinstance(rows, str) or not hasattr(rows, "__len__") or len(rows) != members:
+        got = f"{len(rows)}" if hasattr(rows, "__len__") else f"{rows!r}"
+        raise ValueError(
+            f"rows: expected an array of places for each of {members} members, got {got}"
+        )
+    every = [np.asarray(own) for own in rows]
+    for member, own in enumerate(every):
+        if own.dtype.kind not in "iu" or own.ndim != 1:
+            raise TypeError(
+                f"rows[{member}]: expected integers of shape (m,), got {own.dtype} of shape "
+                f"{own.shape}"
+            )
+        places = own[: len(own) - np.argmax(own[::-1] != -1)] if (own != -1).any() else own[:0]
+        if not places.size or places.min() < 0 or places.max() >= samples:
+            got = f"{places.min()} to {places.max()}" if places.size else "none"
+            raise ValueError(f"rows[{member}]: expected places from 0 to {samples - 1}, got {got}")
+    most = max(map(len, every))
+    return np.stack([np.pad(own, (0, most - len(own)), constant_values=-1) for own in every])
+
+
 def member_of(tree: Any, place: int) -> Any:
     """One member of a tree with a leading axis of members."""
     return jax.tree.map(lambda leaf: leaf[place], tree)

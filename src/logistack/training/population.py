@@ -41,6 +41,7 @@ def fit_population(  # noqa: D417 (they come in two parts)
     batch_size: int | None = None,
     sample_weight: Real[ArrayLike, "*members n"] | None = None,
     validation: Validation | Real[ArrayLike, "members n"] | None = None,
+    rows: Sequence[Int[ArrayLike, " m"]] | None = None,
     order: str = "own",
     mesh: Mesh | None = None,
     **options: Unpack[Options],
@@ -75,6 +76,10 @@ def fit_population(  # noqa: D417 (they come in two parts)
         batch_size: samples a step; all of them, unshuffled, if None.
         sample_weight: how much each sample counts, `(n,)`, or for each member, `(members, n)`.
         validation: as `fit` takes it, weights being `(n,)` or `(members, n)`.
+        rows: the samples that each member learns from, a sequence of arrays of their places: each
+            is trained as `fit` trains it on `inputs[rows[i]]` and `targets[rows[i]]`. They may be
+            of several lengths m if the steps of an epoch are as many, and ⌈log₂ m⌉ is one number.
+            Weights are those of all samples.
         order: `"own"`: every member takes the samples in the order that its key gives it, as in
             `fit`. `"shared"`: all take them in that of the first key, so that the products of the
             first layer are one for all. On two cores that trains 64 networks of 64-32-10 at about
@@ -119,6 +124,7 @@ def fit_population(  # noqa: D417 (they come in two parts)
         batch_size=batch_size,
         sample_weight=sample_weight,
         validation=validation,
+        rows=rows,
         order=order,
         options=options,
     )
@@ -162,6 +168,7 @@ def _axes_of(run: Run) -> list[int | None]:
         recipe=dataclasses.replace(run.recipe, **numbers),
         order=jax.tree.map(lambda _: False, run.order),
         units=jax.tree.map(lambda _: True, run.units),
+        rows=jax.tree.map(lambda _: True, run.rows),
     )
     return [0 if mark else None for mark in jax.tree.leaves(marks)]
 

@@ -70,6 +70,18 @@ class Order(NamedTuple):
     epoch: Int[Array, ""]
 
 
+class Rows(NamedTuple):
+    """Which of the samples a member of a population learns from.
+
+    Attributes:
+        places: theirs, `(m,)`, int32, filled up with the first.
+        number: how many there are, an int32 scalar; None where it is m.
+    """
+
+    places: Int[Array, " m"]
+    number: Int[Array, ""] | None
+
+
 class Run(NamedTuple):
     """All that a run consists of, checked.
 
@@ -82,6 +94,8 @@ class Run(NamedTuple):
         order: that of the samples, where it is not the run's own. Members then share the samples,
             and one that does not count for a member must be finite.
         units: which units of each hidden layer are there, as 1 and 0; all of them if None.
+        rows: which of the samples are learned from; all of them if None. The weights of `train`
+            are then those of these rows, and 0 where the rows are filled up.
     """
 
     key: PRNGKeyArray
@@ -91,6 +105,7 @@ class Run(NamedTuple):
     recipe: Recipe
     order: Order | None = None
     units: tuple[Float[Array, " width"], ...] | None = None
+    rows: Rows | None = None
 
 
 @exported
@@ -209,16 +224,21 @@ def advance(
     recipe, samples = run.recipe, run.train
     assert samples is not None
     outputs = run.state.params[-1].weight.shape[-2]
-    weights = weigh(samples.weights, samples.targets, recipe, run.state.params)
-    samples = samples._replace(weights=weights)
-    if recipe.batch_size == samples.inputs.shape[0] and run.order is None:
+    own, rows = samples, run.rows
+    if rows is not None:
+        own = samples._replace(targets=samples.targets[rows.places])
+        if recipe.batch_size == rows.places.shape[0]:
+            samples, rows = own._replace(inputs=samples.inputs[rows.places]), None
+    own = own._replace(weights=weigh(own.weights, own.targets, recipe, run.state.params))
+    samples = samples._replace(weights=own.weights)
+    if rows is None and recipe.batch_size == samples.inputs.shape[0] and run.order is None:
         samples = those_that_count(samples)
-    run = run._replace(train=samples)
-    whole = whole_of(samples, run.held, recipe, outputs)
+    run = run._replace(train=samples, rows=rows)
+    whole = whole_of(own, run.held, recipe, outputs)
 
     per_member = functools.partial(_as_own_as, _of_member(run))
     start = per_member((run.state, goes_on(run.state, recipe)))
-    epoch: Callable[..., Any] = _epoch
+    epoch: Callable[..., Any] = _epoch if recipe.traced else _traced_once
     first = *start, jnp.zeros((), jnp.int32), run
     captured: list[Array] = []
     if recipe.traced:  # what a derivative is taken with respect to must be an argument
@@ -312,7 +332,8 @@ def _epoch(
     recipe, samples, shared = run.recipe, run.train, run.order is not None
     assert samples is not None
     assert recipe.batch_size is not None
-    if recipe.batch_size == samples.inputs.shape[0]:
+    rows = run.rows
+    if rows is None and recipe.batch_size == samples.inputs.shape[0]:
         own_key = step_key(run.key, before.epoch, 0)
         after, sums = take_step(
             recipe, before, *samples, key=own_key, examined=True, shared=shared, units=run.units
@@ -321,8 +342,11 @@ def _epoch(
         key, epoch = run.key, before.epoch
         if run.order is not None:
             key, epoch = run.order.key, run.order.epoch + place
-        order = epoch_order(key, epoch, samples.inputs.shape[0])
+        order = _order(key, epoch, samples.inputs.shape[0], rows)
         batches = _batches(order, samples.weights, recipe.batch_size, shared=shared)
+        if rows is not None:
+            place, own, weights = batches
+            batches = place, rows.places[own], weights
 
         def step_on(
             state: TrainState, batch: tuple[Array, Array, Array | None], *, examined: bool = False
@@ -345,6 +369,10 @@ def _epoch(
             loss=sums.loss + more.loss.sum(), correct=sums.correct + more.correct.sum()
         )
     return close_epoch(before, after, sums, run, runs)
+
+
+# Its shapes are asked for before it is run, and its operations stand in the program that asks.
+_traced_once = jax.jit(_epoch, inline=True)
 
 
 def _passing_on_what_was_kept(epoch: Callable[..., Any]) -> Callable[..., Any]:
@@ -522,18 +550,44 @@ def epoch_order(key: PRNGKeyArray, epoch: int | Int[Array, ""], samples: int) ->
     >>> sorted(epoch_order(jax.random.key(0), 3, 5).tolist())
     [0, 1, 2, 3, 4]
     """
+    return _order(key, epoch, samples, None)
+
+
+def _order(
+    key: PRNGKeyArray, epoch: int | Int[Array, ""], samples: int, rows: Rows | None
+) -> Int[Array, " n"]:
+    """The order of one epoch: of the samples, or of a member's rows, what fills them up last."""
     # On a CPU XLA sorts one array of integers about eight times faster than pairs of key and
     # value, which is what `jax.random.permutation` sorts. So each place travels in the low bits of
     # its own key, and a further, stable round adds the random bits that did not fit, until no more
     # than one pair of samples is expected to tie.
-    width = max(1, (samples - 1).bit_length())
+    room = samples if rows is None else rows.places.shape[0]
+    width = max(1, order_bits(room))
     rounds = math.ceil((2 * width - 1) / (32 - width))
-    draws = jax.random.bits(jax.random.fold_in(key, epoch), (rounds, samples), jnp.uint32)
-    place = jnp.arange(samples, dtype=jnp.uint32)
-    order = jnp.arange(samples, dtype=jnp.int32)
+    draws = jax.random.bits(jax.random.fold_in(key, epoch), (rounds, room), jnp.uint32)
+    place = jnp.arange(room, dtype=jnp.uint32)
+    if rows is not None and rows.number is not None:
+        # What fewer samples would draw are the first of the same numbers, row after row.
+        starts = jnp.arange(rounds, dtype=jnp.int32) * rows.number
+        draws = draws.ravel()[starts[:, None] + jnp.arange(room, dtype=jnp.int32)[None]]
+        last = jnp.uint32(2**32 - 1)
+        draws = jnp.where(place[None] < rows.number.astype(jnp.uint32), draws, last)
+    order = jnp.arange(room, dtype=jnp.int32)
     for draw in draws:
         order = order[jnp.sort((draw << width) | place) & jnp.uint32((1 << width) - 1)]
     return order
+
+
+def draws_by_place(keys: PRNGKeyArray) -> bool:
+    """Whether the first numbers that these keys draw do not depend on how many are drawn."""
+    typed = jnp.issubdtype(keys.dtype, jax.dtypes.prng_key)
+    kind = str(jax.random.key_impl(keys)) if typed else jax.config.values["jax_default_prng_impl"]
+    return "threefry2x32" in kind and bool(jax.config.values["jax_threefry_partitionable"])
+
+
+def order_bits(samples: int) -> int:
+    """How many bits hold the place of a sample. Orders of as many bits are drawn alike."""
+    return (samples - 1).bit_length()
 
 
 def _batches(
