@@ -168,6 +168,8 @@ def test_a_committee_has_the_mean_of_its_members_probabilities(committees):
     assert repr(committees[3]) == (
         "Classifier(3 of several sizes, sigmoid, multilabel, labels 'a', 'b', 'c')"
     )
+    deep = dataclasses.replace(committees[0], params=ls.init_params(KEY, (4, 8, *[5] * 1000, 3)))
+    assert repr(deep).startswith("Classifier(4-8-5 (1,000 times)-3, ")
     with pytest.raises(ValueError, match=r"^labels: expected one a row, but .* multilabel"):
         committees[3].accuracy(X, Y)
 

@@ -6,6 +6,7 @@ words, predictions in batches, a score. It is made of the library's public funct
 
 import dataclasses
 import functools
+import itertools
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -34,6 +35,10 @@ LOSSES = {
 }
 
 
+# More layers of one size than so many are shown by their number.
+MANY = 3
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Classifier:
     """A network, or a committee, with the standardization of its inputs and the labels of classes.
@@ -60,7 +65,7 @@ class Classifier:
     multilabel: bool = False
 
     def __repr__(self) -> str:
-        sizes = {"-".join(map(str, sizes_of(network))) for network in self.networks}
+        sizes = {_shown(sizes_of(network)) for network in self.networks}
         several = f"{len(self.networks)} of " * is_committee(self.params)
         shown = ", ".join(map(repr, self.labels[:6].tolist()))
         more = ", …" * (len(self.labels) > 6)
@@ -237,6 +242,15 @@ class FittedClassifier(NamedTuple):
     accuracy: float | None
     test: Bool[np.ndarray, " n"]
     result: FitResult
+
+
+def _shown(sizes: Sequence[int]) -> str:
+    """Sizes in a line: those of many equal layers once."""
+    parts: list[str] = []
+    for size, run in itertools.groupby(sizes):
+        count = len(list(run))
+        parts += [f"{size} ({count:,} times)"] if count > MANY else [str(size)] * count
+    return "-".join(parts)
 
 
 def fit_classifier(  # noqa: D417 (they come in two parts)

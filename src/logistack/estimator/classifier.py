@@ -542,7 +542,7 @@ class StackClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         """Returns the probability of each class for each sample, `(n, classes)`.
 
         For multilabel targets, that each label holds. Independent outputs of exclusive classes are
-        divided by their sum.
+        divided by their sum here, and left as they are by `classifier_` and what exports it.
         """
         return self._probabilities(self._inputs(X))
 
