@@ -625,7 +625,7 @@ class StackClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         Returns:
             A `Disagreement` of two arrays `(n,)`: the information in nats, and the dissent.
         """
-        return self.classifier_.apply(_DISAGREEMENT[self.loss], self._inputs(X))
+        return self.classifier_.apply(DISAGREEMENT[self.loss], self._inputs(X))
 
     def _inputs(self, X: Any) -> np.ndarray:
         check_is_fitted(self)
@@ -705,4 +705,4 @@ def _disagreement_by(loss: str) -> Callable[..., Any]:
 
 
 _ACTIVATIONS = {name: _activations_by(loss) for name, loss in LOSSES.items()}
-_DISAGREEMENT = {name: _disagreement_by(name) for name in LOSSES}
+DISAGREEMENT = {name: _disagreement_by(name) for name in LOSSES}

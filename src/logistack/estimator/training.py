@@ -1,8 +1,8 @@
 """From what estimators ask for to populations: everything that can be trained at once is.
 
 A job is what one estimator asks for: its members, and the samples they learn from. Jobs that may
-differ in numbers alone, and in which samples are theirs, are one population, and each gets what it
-would get by itself: nothing that a member sees depends on who is trained beside it.
+differ in numbers alone, over the same samples, are one population, and each gets what it would get
+by itself: nothing that a member sees depends on who is trained beside it.
 """
 
 import functools
@@ -26,9 +26,10 @@ from logistack.training.progress import Callback
 from logistack.training.run import draws_by_place, order_bits
 from logistack.training.sizes import group_sizes
 
-# Entries of inputs of which every fold's copy costs less than a program of its own: where each
-# member holds one, and where all share one.
-SMALL, LARGE = 2**18, 2**22
+# Entries of inputs above which compiling is short beside training.
+LARGE = 2**22
+# Up to so many samples, which are one batch, are filled up to a power of 2.
+FEW = 256
 # So many weights stay in the cache of a core, with the gradients and all else that a step needs.
 ROOM = 2**15
 
@@ -45,46 +46,6 @@ class Data(NamedTuple):
     inputs: np.ndarray
     targets: np.ndarray
     validation: tuple[np.ndarray, np.ndarray, np.ndarray] | None
-
-
-class Together(NamedTuple):
-    """The samples of several jobs one after another.
-
-    Attributes:
-        data: all of them, or those that are the same for all jobs.
-        rows: by the identity of a job's own data where its samples are, `(m,)`, filled up with -1;
-            None where all have the same.
-        held: likewise the weights of its validation samples, and 0 for those of others.
-    """
-
-    data: Data
-    rows: dict[int, np.ndarray] | None
-    held: dict[int, np.ndarray]
-
-
-def put_together(every: Sequence[Data]) -> Together:
-    """The samples of jobs, each once."""
-    apart = list({id(data): data for data in every}.values())
-    if len(apart) == 1:
-        return Together(apart[0], None, {})
-    counts = [len(data.inputs) for data in apart]
-    rows, held, end = {}, {}, 0
-    for data, count in zip(apart, counts, strict=True):
-        own = np.full(max(counts), -1, np.int32)
-        own[:count] = np.arange(end, end + count)
-        rows[id(data)] = own
-        end += count
-    validation: Any = None
-    sets = [data.validation for data in apart if data.validation is not None]
-    if sets:
-        inputs, targets, weights = (np.concatenate(parts) for parts in zip(*sets, strict=True))
-        of = np.repeat(np.arange(len(sets)), [len(own) for own, *_ in sets])
-        held = {id(data): np.where(of == k, weights, 0) for k, data in enumerate(apart)}
-        validation = inputs, targets, weights
-    inputs, targets = (
-        np.concatenate([getattr(data, name) for data in apart]) for name in ("inputs", "targets")
-    )
-    return Together(Data(inputs, targets, validation), rows, held)
 
 
 class Job(NamedTuple):
@@ -151,76 +112,79 @@ def train(jobs: Sequence[Job], callbacks: Sequence[Callback] = (), every: int = 
     Returns:
         For each job a `FitResult` of NumPy arrays with a leading axis of members.
     """
-    groups: dict[Any, list[int]] = {}
+    together: dict[Any, list[int]] = {}
     for place, job in enumerate(jobs):
-        of = (id(job.data),) if callbacks else _kind_of_samples(job)
-        groups.setdefault((*of, *_in_common(job)), []).append(place)
+        together.setdefault(_in_common(job), []).append(place)
+    # One population after another has all devices, or what a callback is called from.
+    threads = 1 if callbacks or len(jax.local_devices()) > 1 else os.cpu_count() or 1
+    parts = [*together.values()]
+    if not callbacks:  # a program of each size takes the other cores, too, while it is compiled
+        parts = [part for places in parts for part in _by_size(jobs, places)]
+        parts = [part for places in parts for part in _shared_out(jobs, places, threads)]
     results: list[Any] = [None] * len(jobs)
 
-    def run(part: tuple[Together, list[int]]) -> None:
-        samples, places = part
-        own = _train_together([jobs[place] for place in places], samples, callbacks, every)
+    def run(places: list[int]) -> None:
+        own = _train_together([jobs[place] for place in places], callbacks, every)
         for place, result in zip(places, own, strict=True):
             results[place] = result
 
-    programs = list(groups.values())
-    if not callbacks:  # each size is a program of its own then, and compiled beside the others
-        programs = [part for places in programs for part in _by_size(jobs, places)]
-    # One population after another has all devices, or what a callback is called from.
-    threads = 1 if callbacks or len(jax.local_devices()) > 1 else os.cpu_count() or 1
-    parts = []
-    for places in programs:
-        samples = put_together([jobs[place].data for place in places])
-        parts.append([(samples, part) for part in _shared_out(jobs, places, threads)])
+    # Those that share a program come after the one that compiles it.
+    first = {_program([jobs[place] for place in part]): part for part in reversed(parts)}
+    later = [part for part in parts if part not in first.values()]
     with warnings.catch_warnings(), ThreadPoolExecutor(threads) as pool:
         # What was not finite is in the history, and the estimators' own to tell.
         warnings.filterwarnings("ignore", "the (loss|parameters|validation loss)", RuntimeWarning)
-        apply: Any = map if threads == 1 or len(parts) == len(parts[0]) == 1 else pool.map
-        # The first part of each compiles the program of all.
-        list(apply(run, [first for first, *_ in parts]))
-        list(apply(run, [part for _, *others in parts for part in others]))
+        apply: Any = map if threads == 1 or len(parts) == 1 else pool.map
+        for some in (first.values(), later):
+            list(apply(run, some))
     return results
 
 
 def _by_size(jobs: Sequence[Job], places: list[int]) -> Iterator[list[int]]:
     """The jobs of each group of sizes, those of one size together."""
-    sizes = [jobs[place].sizes for place in places]
-    firsts: dict[int, int] = {}
-    of_data = {place: firsts.setdefault(id(jobs[place].data), place) for place in places}
-    for group in group_sizes(sizes):
-        # Those that share samples stand together, and find them in the cache.
-        own = [places[member] for member in group.members]
-        yield sorted(own, key=lambda place: (jobs[place].sizes, of_data[place]))
+    for group in group_sizes([jobs[place].sizes for place in places]):
+        yield sorted((places[member] for member in group.members), key=lambda at: jobs[at].sizes)
 
 
 def _shared_out(jobs: Sequence[Job], places: list[int], threads: int) -> list[list[int]]:
     """Parts that share a program, each small enough for a core's cache; a job may be in two."""
     if threads == 1:
         return [places]
-    sizes = np.array(jobs[places[-1]].sizes)
-    members = max(1, int(ROOM / (sizes[1:] @ sizes[:-1])))
-    count = min(len(places), threads * -(-len(places) // (threads * members)))
-    length = -(-len(places) // count)
+    weights = max(int(np.dot(jobs[at].sizes[1:], jobs[at].sizes[:-1])) for at in places)
+    length = max(1, ROOM // (weights * jobs[places[0]].members))
+    length = -(-len(places) // -(-len(places) // length))
     parts = [places[start : start + length] for start in range(0, len(places), length)]
     return [(part + [part[-1]] * length)[:length] for part in parts]
 
 
-def _kind_of_samples(job: Job) -> Any:
-    """What the samples of two jobs have in common if the jobs can be members of one population.
+def _program(own: Sequence[Job]) -> Any:
+    """What populations that are the same program have in common."""
+    _, *static = _in_common(own[0])
+    data, room = own[0].data, _room(own)
+    held = data.validation if room is None else _filled_up(data.validation)
+    shapes = data.inputs.shape[1], room or len(data.inputs), None if held is None else len(held[0])
+    return (*static, *shapes, *((job.sizes, job.members) for job in own))
 
-    Folds of a few samples are put together, to be one program in place of one for each number of
-    samples; with large ones, compiling takes less than their copies would.
+
+def _room(jobs: Sequence[Job]) -> int | None:
+    """How many rows the samples are filled up to, so that folds of several lengths share a program.
+
+    With large ones, compiling takes less time than the rows that fill up. None where they stay as
+    they are.
     """
-    data, batch = job.data, job.settings["batch_size"]
-    count, features = data.inputs.shape
-    whole = batch >= count
-    draws = bool(np.any(rates_of(job.settings["dropout"]))) or job.settings["augment"] is not None
-    large = data.inputs.size > (SMALL if whole else LARGE)
-    if large or (whole and draws) or not draws_by_place(jax.random.key(0)):
-        return (id(job.data),)
-    steps = None if whole else (batch, -(-count // batch))
-    held = data.validation is not None
-    return features, data.targets.shape[1:], data.targets.dtype, order_bits(count), steps, held
+    data, batch = jobs[0].data, jobs[0].settings["batch_size"]
+    count = len(data.inputs)
+    if data.inputs.size > LARGE or not draws_by_place(jax.random.key(0)):
+        return None
+    most = 2 ** order_bits(count)
+    if batch < count:
+        return min(most, -(-count // batch) * batch)
+    if jobs[0].settings["augment"] is not None or any(
+        np.any(rates_of(job.settings["dropout"])) for job in jobs
+    ):
+        return None  # how many rows there are is seen in what is drawn for them
+    step = most if most <= FEW else most // 8
+    return -(-count // step) * step
 
 
 def rates_of(dropout: Any) -> tuple[float, ...]:
@@ -229,23 +193,25 @@ def rates_of(dropout: Any) -> tuple[float, ...]:
 
 
 def _in_common(job: Job) -> Any:
-    """What the members of a population cannot differ in, beside the kind of their samples."""
+    """What the members of a population cannot differ in."""
     own = job.settings
     return (
+        id(job.data),
         job.epochs,
         job.state is None,
         own["patience"] is None,
         len(rates_of(own["dropout"])),
-        *(own[name] for name in ("loss", "optimizer", "coordinates", "augment")),
+        *(own[name] for name in ("loss", "optimizer", "batch_size", "coordinates", "augment")),
     )
 
 
 def _train_together(
-    jobs: Sequence[Job], samples: Together, callbacks: Sequence[Callback], every: int
+    jobs: Sequence[Job], callbacks: Sequence[Callback], every: int
 ) -> list[FitResult]:
     first, counts = jobs[0], [job.members for job in jobs]
-    settings = first.settings
-    data, validation = samples.data, samples.data.validation
+    settings, data = first.settings, first.data
+    count, room = len(data.inputs), _room(jobs)
+    more = 0 if room is None else room - count
 
     def of_members(values: Sequence[Any], dtype: Any = np.float32) -> np.ndarray:
         return np.repeat(np.asarray(values, dtype), counts, axis=0)
@@ -272,20 +238,21 @@ def _train_together(
         patience = [job.settings["patience"] for job in jobs]
         options["patience"] = of_members(patience, np.int32)
     if any(job.weights is not None for job in jobs):
-        options["sample_weight"] = _weights_of(jobs, counts, samples)
+        each = [np.ones(count) if job.weights is None else job.weights for job in jobs]
+        alike = all(np.array_equal(each[0], own) for own in each)
+        weights = each[0] if alike else of_members(each)
+        filled = [(0, 0)] * (weights.ndim - 1) + [(0, more)]
+        options["sample_weight"] = np.pad(weights, filled, constant_values=1)
+    if room is not None:
+        row = np.pad(np.arange(count, dtype=np.int32), (0, more), constant_values=-1)
+        options["rows"] = np.tile(row, (sum(counts), 1))
     batch = settings["batch_size"]
-    whole = batch >= min(len(job.data.inputs) for job in jobs)
-    if samples.rows:
-        options["rows"] = of_members([samples.rows[id(job.data)] for job in jobs], np.int32)
-        if validation is not None:
-            own = of_members([samples.held[id(job.data)] for job in jobs])
-            validation = (*validation[:2], own)
     arguments = {
         "optimizer": optimizers.build(settings["optimizer"], decays=decays),
         "hyperparams": hyperparams,
         "epochs": first.epochs,
-        "batch_size": None if whole else batch,
-        "validation": validation,
+        "batch_size": None if batch >= count else batch,
+        "validation": data.validation if room is None else _filled_up(data.validation),
         "loss": LOSSES[settings["loss"]],
         "reduction": "mean",
         "coordinates": settings["coordinates"],
@@ -296,25 +263,22 @@ def _train_together(
     run: Any = fit_population
     if callbacks:
         run, arguments = sweep, arguments | {"callbacks": list(callbacks), "every": every}
-    result = jax.device_get(run(keys, start, data.inputs, data.targets, **arguments))
+    samples = (np.pad(own, [(0, more)] + [(0, 0)] * (own.ndim - 1)) for own in data[:2])
+    result = jax.device_get(run(keys, start, *samples, **arguments))
     return [
         _of_job(result, job, end - job.members, listed)
         for job, end in zip(jobs, np.cumsum(counts).tolist(), strict=True)
     ]
 
 
-def _weights_of(jobs: Sequence[Job], counts: list[int], samples: Together) -> np.ndarray:
-    """How much each of the samples counts, for all members alike or for each of them."""
-    each = [np.ones(len(job.data.inputs)) if job.weights is None else job.weights for job in jobs]
-    if samples.rows is None:
-        if all(np.array_equal(each[0], own) for own in each):
-            return each[0]
-        return np.repeat(np.asarray(each, np.float32), counts, axis=0)
-    # Whatever a member does not learn from may count, too.
-    rows = np.ones((len(jobs), len(samples.data.inputs)), np.float32)
-    for row, job, own in zip(rows, jobs, each, strict=True):
-        row[samples.rows[id(job.data)][: len(own)]] = own
-    return np.repeat(rows, counts, axis=0)
+def _filled_up(validation: Any) -> Any:
+    """Samples to validate on with others of weight 0, to one of few numbers of them."""
+    if validation is None:
+        return None
+    count = len(validation[0])
+    step = max(1, 2 ** order_bits(count) // 8)
+    more = -count % step
+    return tuple(np.pad(own, [(0, more)] + [(0, 0)] * (own.ndim - 1)) for own in validation)
 
 
 def _starts(jobs: Sequence[Job]) -> tuple[PRNGKeyArray, Any, bool]:

@@ -58,6 +58,7 @@ def sweep(  # noqa: D417 (they come in two parts)
     batch_size: int | None = None,
     sample_weight: Real[ArrayLike, "*members n"] | None = None,
     validation: Validation | Real[ArrayLike, "members n"] | None = None,
+    rows: Sequence[Int[ArrayLike, " m"]] | None = None,
     order: str = "own",
     mesh: Mesh | None = None,
     block_size: int | None = None,
@@ -86,7 +87,8 @@ def sweep(  # noqa: D417 (they come in two parts)
         batch_size: samples a step, as `fit_population` takes it.
         sample_weight: as `fit_population` takes it.
         validation: as `fit_population` takes it.
-        order: as `fit_population` takes it.
+        rows: as `fit_population` takes them.
+        order: likewise.
         mesh: devices to spread each block over, as `fit_population` takes it.
         block_size: how many members are trained at once; as many as are thought to fit in half of
             the memory that is free, and at most 4,096, if None. A sweep that goes on keeps its own.
@@ -144,6 +146,7 @@ def sweep(  # noqa: D417 (they come in two parts)
         batch_size=batch_size,
         sample_weight=sample_weight,
         validation=validation,
+        rows=rows,
         order=order,
         options=options,
     )
