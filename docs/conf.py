@@ -6,6 +6,7 @@ connection nor a build of its own.
 
 import re
 from importlib.metadata import version as version_of
+from pathlib import Path
 from typing import Any
 
 import docutils.nodes
@@ -63,6 +64,12 @@ def link_or_code(
     return content
 
 
+def link_pages(app: Sphinx, path: Path, parent: str, content: list[str]) -> None:
+    """Has the links of what is included, which are right where it stands, lead to its page here."""
+    page = re.sub(r"\]\((?:docs/)?benchmarks/README\.md", "](benchmarks.md", content[0])
+    content[0] = re.sub(r"\]\(docs/([\w-]+\.md)", r"](\1", page)
+
+
 def skip(app: Sphinx, what: str, name: str, member: Any, skipped: bool, options: Any) -> bool:
     """Leaves out fields, which stand among the attributes, and what others add to a class."""
     field = type(member).__name__ in ("_tuplegetter", "member_descriptor")
@@ -81,6 +88,7 @@ def name_functions(
 
 def setup(app: Sphinx) -> None:
     """Joins the functions above to Sphinx."""
+    app.connect("include-read", link_pages)
     app.connect("missing-reference", link_or_code)
     app.connect("autodoc-skip-member", skip)
     app.connect("autodoc-process-signature", name_functions)
