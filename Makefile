@@ -95,8 +95,9 @@ lint: $(VENV)/.test
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
+# From nothing each time: what an earlier build warned of would not be told again.
 docs: $(VENV)/.docs
-	$(VENV)/bin/python -m sphinx --fail-on-warning --keep-going --nitpicky --quiet \
+	$(VENV)/bin/python -m sphinx --fail-on-warning --keep-going --nitpicky --quiet --fresh-env \
 		-d build/doctrees docs build/docs
 	@echo 'The documentation is in build/docs/index.html.'
 

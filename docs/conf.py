@@ -13,6 +13,7 @@ import docutils.nodes
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
+from sphinx.util.nodes import make_refnode
 
 project = "logistack"
 copyright = "the logistack authors"
@@ -64,6 +65,18 @@ def link_or_code(
     return content
 
 
+def link_code(app: Sphinx, doctree: docutils.nodes.document, page: str) -> None:
+    """Makes links of what guides name as in their code, such as `ls.fit`."""
+    domain = app.env.domains.python_domain
+    for literal in list(doctree.findall(docutils.nodes.literal)):
+        said = re.match(r"ls\.([\w.]+)", literal.astext())
+        name = f"logistack.{said[1]}" if said else ""
+        if name in domain.objects and not isinstance(literal.parent, docutils.nodes.reference):
+            there, anchor = domain.objects[name].docname, domain.objects[name].node_id
+            linked = make_refnode(app.builder, page, there, anchor, literal.deepcopy())
+            literal.replace_self(linked)
+
+
 def link_pages(app: Sphinx, path: Path, parent: str, content: list[str]) -> None:
     """Has the links of what is included, which are right where it stands, lead to its page here."""
     page = re.sub(r"\]\((?:docs/)?benchmarks/README\.md", "](benchmarks.md", content[0])
@@ -88,6 +101,7 @@ def name_functions(
 
 def setup(app: Sphinx) -> None:
     """Joins the functions above to Sphinx."""
+    app.connect("doctree-resolved", link_code)
     app.connect("include-read", link_pages)
     app.connect("missing-reference", link_or_code)
     app.connect("autodoc-skip-member", skip)
