@@ -76,3 +76,19 @@ def test_the_reference_summarizes_what_it_describes():
         summary = re.search(r"autosummary::\n   :nosignatures:\n\n((?:   .+\n)+)", text)[1].split()
         described = re.findall(r"^\.\. auto(?:function|class|exception):: (.+)$", text, re.M)
         assert [name.endswith(own) for name, own in zip(described, summary, strict=True)], page
+
+
+def test_what_is_cited_is_this_version():
+    cited = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    assert f"\nversion: {ls.__version__}\n" in cited
+    assert f"version = {{{ls.__version__}}}" in index
+
+
+def test_the_workflow_calls_targets_that_are_there():
+    workflow = (ROOT / ".github" / "workflows" / "test.yml").read_text(encoding="utf-8")
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = re.findall(r"run: make ([\w-]+)", workflow)
+    assert targets
+    for target in targets:
+        assert f"\n{target}:" in makefile, target
