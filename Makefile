@@ -15,7 +15,7 @@ create = $(PYTHON) -m venv --clear $(1)
 install = $(1)/bin/python -m pip install --quiet --disable-pip-version-check $(2)
 endif
 
-.PHONY: help digits article backpropagation width depth limits census validation defaults published browser test test-fast wheel lint benchmark benchmark-population benchmark-estimator clean
+.PHONY: help digits article backpropagation width depth limits census validation defaults published browser test test-fast docs wheel lint benchmark benchmark-population benchmark-estimator clean
 
 help:
 	@echo 'make digits            train a network on handwritten digits and show what it learned'
@@ -29,8 +29,9 @@ help:
 	@echo 'make defaults          choose the defaults of the classifier, and compare it as it comes with those of scikit-learn'
 	@echo 'make published         print the kept errors beside the published ones; PUBLISHED= trains the networks, for hours'
 	@echo 'make browser           train a network on MNIST, and make a page on which it reads the digits that one draws'
-	@echo 'make test              lint, types, the whole suite, and the public surface of the built wheel'
+	@echo 'make test              lint, types, docs, the whole suite, and the public surface of the built wheel'
 	@echo 'make test-fast         what of it trains small networks, for another PYTHON=python3.12'
+	@echo 'make docs              build the documentation, in build/docs'
 	@echo 'make benchmark         time training beside PyTorch, scikit-learn, Flax and Equinox'
 	@echo 'make benchmark-population  time many networks at once beside PyTorch, scikit-learn and plain JAX'
 	@echo 'make benchmark-estimator   time the estimators beside those of scikit-learn and skorch'
@@ -73,7 +74,7 @@ published: $(VENV)/.experiments
 browser: $(VENV)/.experiments
 	$(VENV)/bin/python experiments/browser/build.py
 
-test: lint wheel
+test: lint docs wheel
 	$(VENV)/bin/python -m pytest -n auto --dist loadfile
 
 # Without experiments, figures and processes that are killed: they hardly depend on the version.
@@ -93,6 +94,12 @@ lint: $(VENV)/.test
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+
+# From nothing each time: what an earlier build warned of would not be told again.
+docs: $(VENV)/.docs
+	$(VENV)/bin/python -m sphinx --fail-on-warning --keep-going --nitpicky --quiet --fresh-env \
+		-d build/doctrees docs build/docs
+	@echo 'The documentation is in build/docs/index.html.'
 
 # PyTorch's plain name brings its CUDA build, gigabytes of it; pip takes a CPU build if it finds one.
 benchmark: $(VENV)/.benchmarks
@@ -115,6 +122,10 @@ $(VENV)/.experiments: pyproject.toml | $(VENV)/bin/python
 $(VENV)/.test: pyproject.toml | $(VENV)/bin/python
 	$(call install,$(VENV),-e '.[test]')
 	@touch $@ $(VENV)/.experiments
+
+$(VENV)/.docs: pyproject.toml | $(VENV)/bin/python
+	$(call install,$(VENV),-e '.[docs]')
+	@touch $@
 
 $(VENV)/.benchmarks: pyproject.toml | $(VENV)/bin/python
 	$(call install,$(VENV),-e '.[benchmarks]')

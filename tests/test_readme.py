@@ -1,4 +1,4 @@
-"""The README is true: its code runs as written, and its tables are what the scripts print."""
+"""The pages are true: their code runs as written, and their tables are what the scripts print."""
 
 import json
 import os
@@ -6,6 +6,8 @@ import pathlib
 import re
 import subprocess
 import sys
+
+import pytest
 
 from experiments import (
     answering,
@@ -21,30 +23,37 @@ from logistack import cli
 
 ROOT = pathlib.Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PAGES = [ROOT / "README.md", *sorted((ROOT / "experiments").glob("**/README.md"))]
+PAGES = [
+    *sorted(ROOT.glob("*.md")),
+    *sorted((ROOT / "docs").glob("**/*.md")),
+    *sorted((ROOT / "experiments").glob("**/README.md")),
+]
 RESULTS = ROOT / "experiments" / "results"
 
 
-def blocks(language):
-    """The blocks of a language on all pages."""
-    text = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
-    found = re.findall(r"^```(\w*)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+def blocks(language, pages=PAGES):
+    """The blocks of a language on some pages, all by default."""
+    text = "\n".join(page.read_text(encoding="utf-8") for page in pages)
+    found = re.findall(r"^```([^`\n]*)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
     return [content for own, content in found if own == language]
 
 
-# Each snippet starts from nothing but the names of Python, in one process to compile little.
+# A page starts from nothing but the names of Python, and what it has defined it has further on.
 RUN = """
 import json, sys
+names = {"__name__": "__main__"}
 for code in json.load(sys.stdin):
-    exec(compile(code, "README.md", "exec"), {"__name__": "__main__"})
+    exec(compile(code, sys.argv[1], "exec"), names)
 """
 
 
-def test_each_snippet_prints_what_its_comments_say(tmp_path):
-    snippets = blocks("python")
-    assert len(snippets[0].splitlines()) <= 35
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if blocks("python", [page])], ids=lambda page: page.stem
+)
+def test_each_snippet_prints_what_its_comments_say(page, tmp_path):
+    snippets = blocks("python", [page])
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", RUN],
+        [sys.executable, "-W", "error", "-c", RUN, page.name],
         input=json.dumps(snippets),
         capture_output=True,
         text=True,
@@ -56,6 +65,11 @@ def test_each_snippet_prints_what_its_comments_say(tmp_path):
     assert len(said) >= len(snippets) - 1  # a snippet that prints nothing has nothing to compare
     assert done.stdout.splitlines() == said
     assert not any(tmp_path.iterdir())
+
+
+def test_the_readme_is_short():
+    assert len(README.splitlines()) <= 160
+    assert len(blocks("python", [ROOT / "README.md"])[0].splitlines()) <= 35
 
 
 def test_the_article_s_table_is_what_the_script_prints():
@@ -152,6 +166,16 @@ def test_the_shell_prints_what_is_shown(tmp_path, monkeypatch, capsys):
         assert done.stdout.decode() == wanted
 
 
+def whole(page):
+    """The text of a page with what it includes."""
+    return re.sub(
+        r"^```{include} (\S+)\n.*?^```$",
+        lambda found: whole(page.parent / found[1]),
+        page.read_text(encoding="utf-8"),
+        flags=re.DOTALL | re.MULTILINE,
+    )
+
+
 def test_every_command_and_file_named_is_there():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     for page in PAGES:
@@ -163,11 +187,7 @@ def test_every_command_and_file_named_is_there():
         for path, heading in re.findall(r"\]\(([\w./-]*)(?:#([\w-]+))?\)", text):
             linked = page.parent / path if path else page
             assert linked.is_file(), path
-            headings = (
-                re.findall(r"^#+ (.+)$", linked.read_text(encoding="utf-8"), re.MULTILINE)
-                if heading
-                else []
-            )
+            headings = re.findall(r"^#+ (.+)$", whole(linked), re.MULTILINE) if heading else []
             slugs = [re.sub(r"[^\w -]", "", line).lower().replace(" ", "-") for line in headings]
             assert not heading or heading in slugs, heading
 

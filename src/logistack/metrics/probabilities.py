@@ -179,7 +179,7 @@ def expected_calibration_error(
     equal: str = "width",
     weights: Real[ArrayLike, " n"] | None = None,
 ) -> Float[Array, ""]:
-    """Computes by how much confidence and accuracy differ, over bins: Σ_b n_b/n |acc_b − conf_b|.
+    """Computes by how much confidence and accuracy differ, over bins: `Σ_b n_b/n |acc_b − conf_b|`.
 
     It is biased, and so no measure of a network by itself, but one to compare networks by, over
     the same samples and bins. Upward, since a bin's accuracy is that of few samples, which differs
