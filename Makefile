@@ -80,7 +80,7 @@ test: lint docs wheel
 # Without experiments, figures and processes that are killed: they hardly depend on the version.
 SLOW := answering article backpropagation benchmarks_estimator benchmarks_population browser cli \
 	cross_validation defaults depth digits driver estimator \
-	limits plots% published readme search separability sweep width xor_census
+	limits plots% published readme report search separability sweep width xor_census
 FAST := $(filter-out $(SLOW:%=tests/test_%.py),$(wildcard tests/test_*.py))
 test-fast: $(VENV)/.test wheel
 	$(VENV)/bin/python -m pytest -n auto --dist loadfile $(FAST)

@@ -33,6 +33,8 @@ from .network import jacobian_spectrum as jacobian_spectrum
 from .network import logits as logits
 from .prediction import predict as predict
 from .prediction import probabilities as probabilities
+from .reporting import Report as Report
+from .reporting import report as report
 from .separability import ClassCertificates as ClassCertificates
 from .separability import ClassSeparations as ClassSeparations
 from .separability import CommonPoint as CommonPoint

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import logistack
 from logistack import separability
 from logistack._checks import import_extra
-from logistack.cli import prove, verify
+from logistack.cli import prove, report, verify
 
 RULE = re.compile(r"[─-]{3,}")
 FRAME = "│| "
@@ -54,6 +54,8 @@ def _parsed(arguments: Sequence[str]) -> Callable[[], int]:
         "certify": prove.command(tyro.conf, separability.certify, prove.CERTIFY),
         "separation": prove.command(tyro.conf, separability.separation, prove.SEPARATION),
         "verify": verify.command(tyro.conf),
+        "report": report.report_command(tyro.conf),
+        "predict": report.predict_command(tyro.conf),
     }
     said = io.StringIO()
     try:

@@ -1,0 +1,215 @@
+"""`logistack report` and `logistack predict`: a page about a table, and its model's predictions."""
+
+import contextlib
+import csv
+import functools
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+
+from logistack import _files
+from logistack._checks import import_extra
+
+REPORT = """Is a line enough, which stack, and how sure: a page about a table of one's own.
+
+Writes a folder with report.html, which opens in any browser and needs no network, the same as
+report.md and report.json, the proof, and a model for `logistack predict`. All that the page says of
+a model was measured on rows that the model has not learned from.
+"""
+
+PREDICT = """Predict the rows of a table with the model of a report.
+
+Writes CSV: the row, the likeliest label, its probability and those of all labels, the set of labels
+that holds the right one in 90% of cases, how far the networks disagree, and the columns in which
+the row is unlike all that the model has learned from.
+"""
+
+CHUNK = 10_000
+"""So many rows are in memory at once."""
+
+
+def report_command(conf: Any) -> Callable[..., Callable[[], int]]:
+    """The subcommand `report`; `conf` is tyro's."""
+    arg = conf.arg
+    flag = conf.FlagCreatePairsOff
+
+    def report(
+        data: Annotated[
+            Path,
+            conf.Positional,
+            arg(metavar="DATA.CSV", help="A table: delimited text, Parquet or Feather."),
+        ],
+        *,
+        target: Annotated[
+            str, arg(metavar="COLUMN", help="The column of the labels, by name or position.")
+        ],
+        out: Annotated[Path, arg(metavar="FOLDER", help="Where the report is written.")] = Path(
+            "report"
+        ),
+        group: Annotated[
+            str | None,
+            arg(
+                metavar="COLUMN",
+                help="Rows with the same value here belong together, such as those of one patient.",
+                help_behavior_hint="",
+            ),
+        ] = None,
+        ignore: Annotated[
+            tuple[str, ...],
+            arg(metavar="COLUMN ...", help="Columns that are no features.", help_behavior_hint=""),
+        ] = (),
+        seed: Annotated[int, arg(metavar="N", help="What all that is random is drawn from.")] = 0,
+        time_limit: Annotated[
+            float,
+            arg(metavar="SECONDS", help="After these no further repeat of the folds begins."),
+        ] = 60.0,
+        quick: Annotated[
+            bool, flag, arg(help="Try fewer sizes and networks.", help_behavior_hint="")
+        ] = False,
+        no_header: Annotated[
+            bool, flag, arg(help="The first row is a sample.", help_behavior_hint="")
+        ] = False,
+        encoding: Annotated[
+            str | None,
+            arg(metavar="NAME", help="Of text that is not UTF-8.", help_behavior_hint=""),
+        ] = None,
+        decimal: Annotated[
+            Literal[".", ","],
+            arg(metavar="MARK", help="What stands before the fraction of a number."),
+        ] = ".",
+    ) -> Callable[[], int]:
+        reading = {"header": not no_header, "encoding": encoding, "decimal": decimal}
+        options = {
+            "group": group, "ignore": ignore, "seed": seed, "time_limit": time_limit,
+            "quick": quick,
+        }  # fmt: skip
+        return functools.partial(_report, data, target, out, options | reading)
+
+    report.__doc__ = REPORT
+    return report
+
+
+def _report(data: Path, target: str, out: Path, options: dict[str, Any]) -> int:
+    from logistack.reporting import report
+
+    out = _files.local_path("--out", out)
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"--out: expected a folder or none, got the file {out}")
+    with _bar() as tell:
+        made = report(data, target, tell=tell, **options)
+        made.save(out)
+    for number, (text, _) in enumerate(made.verdict, 1):
+        print(f"{number}. {text}")
+    if made.doubts:
+        print("When not to believe this:")
+        for text in made.doubts:
+            print(f"- {text}")
+    print(
+        f"The page is {out / 'report.html'}; `logistack predict {out / 'model'} new.csv` predicts."
+    )
+    return 0
+
+
+@contextlib.contextmanager
+def _bar() -> Iterator[Callable[[float, str], None]]:
+    """A line on stderr, where that is a terminal, with the share that is done and the time left."""
+    shown, begun = sys.stderr.isatty(), time.monotonic()
+
+    def tell(share: float, what: str) -> None:
+        if shown:
+            spent = time.monotonic() - begun
+            left = f", about {spent / share - spent:.0f} s left" if 0.1 < share < 1 else ""
+            print(f"\r\033[K{share:4.0%} {what}{left}", end="", file=sys.stderr, flush=True)
+
+    try:
+        yield tell
+    finally:
+        if shown:
+            print("\r\033[K", end="", file=sys.stderr, flush=True)
+
+
+def predict_command(conf: Any) -> Callable[..., Callable[[], int]]:
+    """The subcommand `predict`; `conf` is tyro's."""
+    arg = conf.arg
+
+    def predict(
+        model: Annotated[
+            Path,
+            conf.Positional,
+            arg(metavar="FOLDER", help="The folder `model` of a report."),
+        ],
+        data: Annotated[
+            Path,
+            conf.Positional,
+            arg(metavar="NEW.CSV", help="A table with the columns that the model needs."),
+        ],
+        *,
+        out: Annotated[
+            Path | None,
+            arg(
+                metavar="PREDICTIONS.CSV",
+                help="Where the predictions are written; the standard output without it.",
+                help_behavior_hint="",
+            ),
+        ] = None,
+        encoding: Annotated[
+            str | None,
+            arg(metavar="NAME", help="Of text that is not UTF-8.", help_behavior_hint=""),
+        ] = None,
+        decimal: Annotated[
+            Literal[".", ","],
+            arg(metavar="MARK", help="What stands before the fraction of a number."),
+        ] = ".",
+    ) -> Callable[[], int]:
+        reading = {"encoding": encoding, "decimal": decimal}
+        return functools.partial(_predict, model, data, out, reading)
+
+    predict.__doc__ = PREDICT
+    return predict
+
+
+def _predict(folder: Path, data: Path, out: Path | None, reading: dict[str, Any]) -> int:
+    import io
+
+    from logistack.data import sources
+    from logistack.reporting import Model
+
+    import_extra("skops", "report")
+    model = Model.load(folder)
+    table = sources.read(data, **reading)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    labels = [str(label) for label in model.labels.tolist()]
+    heads = ["row", model.target, "probability", *(f"p({label})" for label in labels)]
+    writer.writerow([*heads, "set", "disagreement", "outside"])
+    names = np.array([column.name for column in model.used])
+    rows = len(table.columns[0])
+    strange = 0
+    model.require(table)
+    for start in range(0, rows, CHUNK):
+        part = table._replace(columns=tuple(own[start : start + CHUNK] for own in table.columns))
+        found = model.predict(part)
+        for place in range(len(part.columns[0])):
+            outside = names[found["outside"][place]]
+            strange += bool(len(outside))
+            own = [labels[k] for k in np.flatnonzero(found["set"][place])]
+            shares = [f"{share:.6g}" for share in found["probabilities"][place]]
+            likeliest = f"{found['probability'][place]:.6g}"
+            disagreement = f"{found['disagreement'][place]:.4g}"
+            writer.writerow(
+                [start + place + 1, found["label"][place], likeliest, *shares, "|".join(own),
+                 disagreement, "|".join(outside)]
+            )  # fmt: skip
+    if out is None:
+        sys.stdout.write(text.getvalue())
+    else:
+        _files.write_whole(_files.local_path("--out", out), text.getvalue().encode())
+    print(
+        f"{rows:,} rows predicted; {strange:,} have values unlike all that was learned from",
+        file=sys.stderr,
+    )
+    return 0

@@ -1,0 +1,73 @@
+"""The figures of a report, as SVG in the page."""
+
+import io
+import re
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from logistack._checks import import_extra
+from logistack.reporting import evaluation
+from logistack.reporting.models import STACK
+from logistack.separability import CommonPoint, Separator
+
+if TYPE_CHECKING:
+    from logistack.reporting.making import Report
+
+MOST_DRAWN = 20_000
+"""Entries of the samples of a certificate that is drawn."""
+
+
+def of(report: "Report") -> dict[str, str]:
+    """SVG by name."""
+    from logistack import plots
+
+    drawn = {"scores": _scores(report), "reliability": plots.reliability(report.reliability)}
+    line = report.line
+    if isinstance(line.certificate, Separator | CommonPoint) and line.samples is not None:
+        inputs, labels = line.samples
+        if inputs.integers.size <= MOST_DRAWN:
+            drawn["certificate"] = plots.certificate(line.certificate, _floats(inputs), labels)
+    return {name: _svg(figure, name) for name, figure in drawn.items()}
+
+
+def _floats(inputs: Any) -> np.ndarray:
+    return inputs.integers.astype(float) * np.array([float(unit) for unit in inputs.units])
+
+
+def _scores(report: "Report") -> Any:
+    from logistack.plots import style
+
+    @style.styled
+    def draw() -> Any:
+        figure = style.new_figure(5.2, 3.4)
+        panels = figure.subplots(2, 3, sharey=True).ravel()
+        panels[-1].set_axis_off()
+        names = list(report.evaluation.estimates)
+        for axes, (score, higher) in zip(panels, evaluation.HIGHER.items(), strict=False):
+            for place, name in enumerate(names):
+                own = report.evaluation.estimates[name][score]
+                color = style.VERMILLION if name == STACK else style.BLUE
+                axes.plot([own.low, own.high], [place, place], color=color, lw=2)
+                axes.plot([own.mean], [place], "o", color=color, ms=4)
+            axes.set_title(f"{score}\n({'more' if higher else 'less'} is better)", fontsize=8)
+            axes.set_yticks(range(len(names)), names)
+            axes.tick_params(labelsize=7)
+            axes.set_ylim(len(names) - 0.5, -0.5)
+            axes.locator_params(axis="x", nbins=3)
+        return figure
+
+    return draw()
+
+
+def _svg(figure: Any, name: str) -> str:
+    """The figure without what stands before the element, with ids that are its own."""
+    content = io.BytesIO()
+    with import_extra("matplotlib", "report").rc_context({"svg.hashsalt": name}):
+        figure.savefig(content, format="svg", transparent=True, metadata={"Date": None})
+    text = content.getvalue().decode()
+    text = text[text.index("<svg") :]
+    text = re.sub(r'(id="|href="#|url\(#)', rf"\g<1>{name}-", text)
+    return re.sub(
+        r'<svg [^>]*?viewBox="([^"]*)"[^>]*>', r'<svg viewBox="\1" role="img">', text, count=1
+    )

@@ -1,0 +1,167 @@
+"""The model of a report in a folder, and predictions from it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from logistack import _files, conformal
+from logistack._checks import import_extra
+from logistack.data import table as tables
+from logistack.data.table import Table
+from logistack.reporting.columns import Column, frame_of
+
+FORMAT = 1
+TRUSTED = ["numpy.dtype"]
+"""What skops reads beside scikit-learn's own."""
+
+
+class Model:
+    """A stack with all that a row of the table needs on its way to a prediction.
+
+    Attributes:
+        columns: what each column held.
+        labels: the labels.
+        target: the column that they came from.
+        threshold: up to which score a label belongs to a prediction set for 90%.
+    """
+
+    def __init__(
+        self,
+        pipeline: Any,
+        columns: list[Column],
+        labels: np.ndarray,
+        target: str,
+        threshold: float,
+    ) -> None:
+        self.preparation, network = pipeline[:-1], pipeline[-1]
+        self.classifier = getattr(network, "classifier_", network)
+        self.columns, self.labels, self.target = columns, labels, target
+        self.threshold = threshold
+
+    @property
+    def used(self) -> list[Column]:
+        """The columns that predictions are made from."""
+        return [column for column in self.columns if column.kind != "left out"]
+
+    def predict(self, table: Table) -> dict[str, np.ndarray]:
+        """Predicts the rows of a table.
+
+        Returns:
+            By name: `label`, the likeliest; `probability` of it; `probabilities` `(n, classes)`;
+            `set` `(n, classes)`, whether each belongs to the prediction set; `disagreement` of
+            the members in nats; `outside` `(n, columns)`, whether a value of a used column is
+            below all, above all or unlike all that the model has learned from.
+
+        Raises:
+            ValueError: if a column is not there, or is of another kind.
+        """
+        places = self.require(table)
+        frame = frame_of(table, self.used, places)
+        from logistack.estimator.classifier import DISAGREEMENT
+
+        inputs = self.preparation.transform(frame)
+        rows = self.classifier.probabilities(inputs).astype(np.float64)
+        rows /= rows.sum(axis=1, keepdims=True)
+        sets = jax.vmap(conformal.prediction_set, (0, None))(rows, self.threshold)
+        return {
+            "label": self.labels[rows.argmax(axis=1)],
+            "probability": rows.max(axis=1),
+            "probabilities": rows,
+            "set": np.asarray(sets),
+            "disagreement": self.classifier.apply(DISAGREEMENT["softmax"], inputs).information,
+            "outside": self._outside(frame),
+        }
+
+    def require(self, table: Table) -> list[int]:
+        """Where the columns that are used are in a table; ValueError as in `predict`."""
+        places = []
+        for column in self.used:
+            place = tables.find(table, column.name)
+            if place is None:
+                raise ValueError(
+                    f"{table.source}: no column {column.name!r}, which the model needs: it "
+                    f"{tables.known_names(table)}"
+                )
+            if column.kind == "number":
+                cells, _ = tables.different(table.columns[place])
+                text = next((own for own in cells if not _counts(own, table.decimal)), None)
+                if text is not None:
+                    raise ValueError(
+                        f"{table.source}: column {column.name!r}: expected numbers, as the model "
+                        f"has learned from, got {tables.short(str(text))}"
+                    )
+            places.append(place)
+        return places
+
+    def _outside(self, frame: Any) -> np.ndarray:
+        parts = []
+        for column in self.used:
+            values = frame[column.name]
+            if column.kind == "category":
+                parts.append(values.notna() & ~values.isin(column.levels))
+            else:
+                parts.append((values < column.low) | (values > column.high))
+        return np.stack(parts, axis=1)
+
+    def save(self, folder: str | Path) -> None:
+        """Writes the network as safetensors and ONNX, its preparation, and what both are for."""
+        skops = import_extra("skops.io", "report")
+        onnx = import_extra("logistack.export.onnx", "report")
+        folder = _files.local_path("folder", folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        about = {
+            "format": FORMAT,
+            "target": self.target,
+            "labels": self.labels.tolist(),
+            "threshold": self.threshold,
+            "columns": [column._asdict() for column in self.columns],
+        }
+        _files.write_whole(folder / "preparation.skops", skops.dumps(self.preparation))
+        self.classifier.save(folder / "network.safetensors")
+        onnx.save(folder / "network.onnx", self.classifier)
+        text = json.dumps(about, ensure_ascii=False, indent=1)
+        _files.write_whole(folder / "model.json", text.encode())
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "Model":
+        """Reads what `save` wrote.
+
+        Raises:
+            ValueError: if the folder has no such model, or part of one.
+        """
+        from logistack.classifier import load_classifier
+
+        skops = import_extra("skops.io", "report")
+        folder = Path(folder)
+        try:
+            about = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+            if about["format"] != FORMAT:
+                raise ValueError(
+                    f"{folder}: expected a model of format {FORMAT}, got {about['format']!r}"
+                )
+            preparation = skops.load(folder / "preparation.skops", trusted=TRUSTED)
+            classifier = load_classifier(folder / "network.safetensors")
+            columns = [
+                Column(**{**own, "levels": tuple(own["levels"])}) for own in about["columns"]
+            ]
+            labels = np.array(about["labels"])
+            target, threshold = str(about["target"]), float(about["threshold"])
+        except (FileNotFoundError, KeyError, TypeError, json.JSONDecodeError) as error:
+            raise ValueError(
+                f"{folder}: expected the folder `model` of a report, got one without a whole "
+                f"model: {error}"
+            ) from error
+        model = cls.__new__(cls)
+        model.preparation, model.classifier = preparation, classifier
+        model.columns, model.labels, model.target = columns, labels, target
+        model.threshold = threshold
+        return model
+
+
+def _counts(cell: Any, decimal: str) -> bool:
+    """Whether a cell is a number, true, false or missing."""
+    known = tables.is_missing(cell) or str(cell).lower() in tables.BOOLEANS
+    return known or tables.is_number(cell, decimal)

@@ -1,0 +1,119 @@
+"""Is a line enough? The certificate of a table's complete rows, and features that give it away."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from logistack import separability
+from logistack.data import design as designs
+from logistack.data import table as tables
+from logistack.data.design import Design
+from logistack.data.table import Feature, Table
+from logistack.reporting.columns import Column
+from logistack.separability import ClassCertificates, Separator
+
+BUDGET = 10.0
+"""Seconds for the proof."""
+UNDECIDED = "not decided"
+MOST_CLASSES = 20
+"""More have hundreds of pairs."""
+
+
+class Line(NamedTuple):
+    """Whether a line separates the classes.
+
+    Attributes:
+        certificate: the proof, or None if time ran out or there are too many classes.
+        answer: in a few words.
+        kind: of the separation: `"complete"`, `"quasi-complete"`, `"overlap"`, or `""` unknown.
+        words: what it says, in sentences.
+        support: the numbers of the rows that it rests on.
+        rows: how many rows took part.
+        left_out: how many were left out since they miss a value.
+        features: what each coordinate is called.
+        leaks: the features that separate the classes alone, which is certified.
+        samples: inputs and labels of the certificate.
+    """
+
+    certificate: Any
+    answer: str
+    kind: str
+    words: str
+    support: list[int]
+    rows: int
+    left_out: int
+    features: list[str]
+    leaks: list[str]
+    samples: Any = None
+
+
+def line_of(table: Table, target: int, columns: list[Column], places: list[int]) -> Line:
+    """Certifies the rows without a missing value.
+
+    Args:
+        table: the rows that have a label.
+        target: the place of the labels' column.
+        columns: what each column but the target holds.
+        places: where these are in the table.
+    """
+    kept = [place for place, own in zip(places, columns, strict=True) if own.kind != "left out"]
+    try:
+        complete, left_out = designs.without_missing(table, [target, *kept])
+    except ValueError:
+        text = "Every row misses a value, so there is nothing to certify."
+        return Line(None, UNDECIDED, "", text, [], 0, len(table.columns[0]), [], [])
+    features: list[Feature] = []
+    for place, column in zip(places, columns, strict=True):
+        if column.kind == "category":
+            features += designs.indicators(complete, [place], keep=False)
+        elif column.kind == "number":
+            features.append(Feature(place))
+    design = Design(complete, target, tuple(features), left_out)
+    inputs, labels = design.inputs(), design.labels()
+    count = len(np.unique(labels))
+    rows = len(labels)
+
+    def without(text: str) -> Line:
+        return Line(None, UNDECIDED, "", text, [], rows, len(left_out), design.names, [])
+
+    if count > MOST_CLASSES:
+        return without(f"With {count} labels there are too many pairs to certify.")
+    if count < 2:
+        return without("The rows without a missing value have one label alone.")
+    try:
+        found: Any = separability.certify(inputs, labels, budget=BUDGET)
+    except ValueError as error:
+        return without(f"There is no answer: {error}.")
+    try:
+        apart: Any = separability.separation(inputs, labels, budget=BUDGET)
+        kind = (apart if count == 2 else apart.multinomial).kind
+    except ValueError:
+        kind = ""
+    leaks = []
+    for place in dict.fromkeys(feature.column for feature in features):
+        own = tuple(feature for feature in features if feature.column == place)
+        alone = tables.numbers(complete, own)
+        if _separate(alone, labels):
+            leaks.append(str(table.names[place]))
+    return Line(
+        found,
+        (found if count == 2 else found.multinomial).verdict,
+        kind,
+        found.describe(labels, design.names),
+        [place + 1 for place in complete.places(list(found.support(inputs, labels)))],
+        rows,
+        len(left_out),
+        design.names,
+        leaks,
+        (inputs, labels),
+    )
+
+
+def _separate(inputs: Any, labels: np.ndarray) -> bool:
+    """Whether these features alone separate the classes with a line, as a certificate says."""
+    try:
+        found = separability.certify(inputs, labels, budget=1.0)
+    except ValueError:
+        return False
+    parts = found.rest.values() if isinstance(found, ClassCertificates) else [found]
+    return found.proven and all(isinstance(part, Separator) for part in parts)

@@ -1,0 +1,228 @@
+"""A report: what it says of a table is what scikit-learn, pandas and counting by hand say."""
+
+import json
+import re
+
+import numpy as np
+import pandas
+import pytest
+from sklearn import metrics
+from sklearn.dummy import DummyClassifier
+
+import logistack as ls
+from logistack.cli import main
+from logistack.reporting import Model, evaluation, models
+from logistack.reporting.columns import column_of, frame_of, table_of
+from logistack.reporting.models import BOOSTING, LINE, STACK
+
+ROWS = 90
+
+
+def make_table():
+    rng = np.random.default_rng(0)
+    size, weight = rng.normal(size=(2, ROWS))
+    color = rng.choice(["red", "green", "blue"], ROWS).astype(object)
+    label = np.where(size + (color == "red") + rng.normal(size=ROWS) / 2 > 0.3, "yes", "no")
+    frame = pandas.DataFrame(
+        {
+            "size": size.round(3), "weight": weight.round(3), "color": color, "<b>bold</b>": 1.0,
+            "name": [f"row {k}" for k in range(ROWS)], "fresh": rng.random(ROWS) < 0.5,
+            "day": "2024-01-02", "label": label,
+        }
+    )  # fmt: skip
+    frame.loc[3, "day"] = "2024-02-03"
+    frame.loc[[4, 5], "color"] = None
+    frame.loc[[6, 7, 8], "size"] = np.nan
+    frame.loc[10] = frame.loc[11]  # a copy, with another label and another name
+    frame.loc[10, ["label", "name"]] = ["yes" if frame.loc[11, "label"] == "no" else "no", "copy"]
+    frame.loc[20, "label"] = None
+    return frame
+
+
+@pytest.fixture(scope="module")
+def made():
+    return ls.report(make_table(), "label", quick=True)
+
+
+@pytest.fixture(scope="module")
+def folder(made, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("report")
+    made.save(folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("cells", "kind", "why"),
+    [
+        (["1", "2.5", "", "-3e2"], "number", ""),
+        (["true", "False", "", "TRUE"], "number", ""),
+        (["a", "b", "", "a"], "category", ""),
+        (["1", "2", "x", "x"], "category", ""),
+        (["a", "a", "", "NA"], "category", ""),  # that it is missing may tell
+        (["7", "7", "7", "7"], "left out", "it is the same in every row"),
+        (["", "NA", "?", ""], "left out", "it has no value"),
+        (["a", "b", "c", "d"], "left out", "its text is another in every row"),
+        (["2024-01-02", "2024-01-02", "1999-12-31", ""], "left out", "it has dates"),
+        ([str(k) + "x" for k in range(60)] * 2, "left out", "it has 60 different texts"),
+    ],
+)
+def test_columns_are_what_their_cells_tell(cells, kind, why):
+    column = column_of(table_of(pandas.DataFrame({"x": cells})), 0)
+    assert column.kind == kind
+    assert column.why.startswith(why)
+    assert bool(column.why) == bool(why)
+
+
+@pytest.mark.parametrize("classes", [2, 4])
+def test_scores_are_those_of_scikit_learn(classes):
+    rng = np.random.default_rng(1)
+    rows = rng.dirichlet(np.ones(classes), 50)
+    codes = rng.integers(0, classes, 50)
+    called, given = rows.argmax(axis=1), rows if classes > 2 else rows[:, 1]
+    expected = {
+        "accuracy": metrics.accuracy_score(codes, called),
+        "balanced accuracy": metrics.balanced_accuracy_score(codes, called),
+        "AUC": metrics.roc_auc_score(codes, given, multi_class="ovr"),
+        "log loss": metrics.log_loss(codes, rows),
+        "Brier": metrics.brier_score_loss(codes, given),
+    }
+    assert evaluation.scored(codes, rows) == pytest.approx(expected, rel=1e-12)
+
+
+def test_a_group_is_never_on_both_sides():
+    rng = np.random.default_rng(2)
+    groups, codes = rng.integers(0, 20, 200), rng.integers(0, 2, 200)
+    for train, test in evaluation.splits_of(codes, groups, 5, 0):
+        assert not set(groups[train]) & set(groups[test])
+        assert sorted([*train, *test]) == list(range(200))
+
+
+def test_preparation_learns_from_the_rows_it_is_given_alone():
+    table = table_of(make_table())
+    columns = [column_of(table, place) for place in range(7)]
+    frame = frame_of(table, columns, range(7))
+    first = models.prepared(columns).fit(frame[:50])
+    other = models.prepared(columns).fit(frame[:50])
+    frame.iloc[50:, 0] = 1e9
+    np.testing.assert_array_equal(first.transform(frame), other.transform(frame))
+    names = ["size", "weight", "fresh", "missingindicator_size"]
+    names += ["color_blue", "color_green", "color_red"]
+    assert first.get_feature_names_out().tolist() == names
+    assert np.nanmedian(frame["size"][:50]) == first.transform(frame)[6, 0]
+
+
+def test_what_is_said_of_the_data_is_counted(made):
+    profile, frame = made.profile, make_table()
+    assert profile.unlabeled == [21]
+    assert profile.classes == frame["label"].dropna().value_counts().to_dict()
+    assert profile.contradictions == [[11, 12]]
+    assert profile.unavoidable == 1
+    assert profile.duplicates == 0
+    why = {column.name: column.why for column in profile.columns if column.why}
+    assert list(why) == ["<b>bold</b>", "name", "day"]
+
+
+def test_a_column_that_gives_the_label_away_is_certified():
+    frame = make_table()[["size", "label"]].dropna()
+    frame["leak"] = np.where(frame["label"] == "yes", 3.0, 1.0) + frame["size"] / 10
+    report = ls.report(frame, "label", quick=True, time_limit=0)
+    assert report.line.leaks == ["leak"]
+    assert any("leak" in doubt for doubt in report.doubts)
+    assert report.line.answer == "a line is enough"
+    assert report.line.kind == "complete"
+
+
+def test_every_row_is_predicted_by_models_that_have_not_seen_it(made):
+    found = made.evaluation
+    codes = np.unique(make_table()["label"].dropna(), return_inverse=True)[1]
+    for name in (LINE, STACK, BOOSTING):
+        rows = found.probabilities[name]
+        np.testing.assert_allclose(rows.sum(axis=1), 1, rtol=1e-9)
+        # The folds are as long as each other to a row, and drawn once here.
+        accuracy = (rows.argmax(axis=1) == codes).mean()
+        assert abs(found.estimates[name]["accuracy"].mean - accuracy) < 0.02
+        for score, own in found.estimates[name].items():
+            values = found.scores[name][score]
+            assert len(values) == 5
+            assert own.mean == pytest.approx(np.mean(values))
+            assert own.low <= own.mean <= own.high
+    dummy = DummyClassifier().fit(codes[:, None], codes).score(codes[:, None], codes)
+    assert found.estimates[STACK]["accuracy"].mean > dummy + 0.1
+    difference = found.differences[LINE]["log loss"].difference
+    both = (found.estimates[name]["log loss"].mean for name in (STACK, LINE))
+    assert difference == pytest.approx(next(both) - next(both))
+    assert 0.8 < found.coverage.mean <= 1
+
+
+def test_the_folder_has_a_page_that_needs_nothing_else(folder, made):
+    page = (folder / "report.html").read_text()
+    assert not re.findall(r"""(?:src|href)\s*=\s*["'](?!#)""", page)
+    assert "url(http" not in page
+    assert "&lt;b&gt;bold&lt;/b&gt;" in page  # what is in the data is no markup
+    assert page.count("<svg") == 3
+    said = (folder / "report.md").read_text()
+    for text, section in made.verdict:
+        assert text in said
+        assert f'id="{section}"' in page
+    content = json.loads((folder / "report.json").read_text())
+    assert content["verdict"] == [text for text, _ in made.verdict]
+    assert [*content] == ["source", "target", "settings", "verdict", "doubts", "data", "line",
+                          "models", "sure"]  # fmt: skip
+    proof = ls.certificate_from_json((folder / "proof.json").read_text())
+    assert proof.verify(*made.line.samples)
+
+
+def test_the_model_predicts_as_before_it_was_saved(folder, made, capsys, tmp_path):
+    frame = make_table()
+    table = table_of(frame)
+    one, two = made.model.predict(table), Model.load(folder / "model").predict(table)
+    for name, values in one.items():
+        np.testing.assert_array_equal(values, two[name])
+    frame.loc[0, ["size", "color"]] = [99.0, "pink"]
+    frame.drop(columns="label").to_csv(tmp_path / "new.csv", index=False)
+    assert main(["predict", str(folder / "model"), str(tmp_path / "new.csv")]) == 0
+    rows = capsys.readouterr().out.splitlines()
+    assert rows[0] == "row,label,probability,p(no),p(yes),set,disagreement,outside"
+    assert len(rows) == ROWS + 1
+    assert rows[1].endswith(",size|color")
+    assert rows[2].endswith(",")
+    second = rows[2].split(",")
+    assert float(second[3]) == pytest.approx(one["probabilities"][1, 0], rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda frame: frame.drop(columns="weight"), "no column 'weight', which the model needs"),
+        (
+            lambda frame: frame.assign(weight="heavy"),
+            "column 'weight': expected numbers, .*'heavy'",
+        ),
+    ],
+)
+def test_columns_that_do_not_fit_are_named(folder, tmp_path, capsys, change, words):
+    change(make_table()).to_csv(tmp_path / "new.csv", index=False)
+    assert main(["predict", str(folder / "model"), str(tmp_path / "new.csv")]) == 2
+    assert re.search(words, capsys.readouterr().err)
+    assert main(["predict", str(tmp_path), str(tmp_path / "new.csv")]) == 2
+    assert "expected the folder `model` of a report" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("change", "options", "words"),
+    [
+        ({}, ["--target", "lable"], "target: no column 'lable' in .*, which has the 8 columns"),
+        ({"label": "yes"}, ["--target", "label"], "expected two labels or more .*'yes' alone"),
+        ({"label": np.arange(ROWS) / 7}, ["--target", "label"], "is this the target"),
+        ({"label": ["a"] * 87 + ["b"] * 3}, ["--target", "label"], "at least 4 rows .* 3 of 'b'"),
+        ({}, ["--target", "label", "--group", "zoo"], "group: no column 'zoo'"),
+        ({}, ["--target", "label", "--ignore", "label"], "target: expected a column that is not"),
+        ({}, ["--target", "label", "--seed", "-1"], "seed: expected 0 to 2147483647, got -1"),
+    ],
+)
+def test_what_cannot_be_reported_is_told(tmp_path, capsys, change, options, words):
+    make_table().assign(**change).to_csv(tmp_path / "data.csv", index=False)
+    out = tmp_path / "report"
+    assert main(["report", str(tmp_path / "data.csv"), *options, "--out", str(out)]) == 2
+    assert re.search(words, capsys.readouterr().err)
+    assert not out.exists()
