@@ -15,7 +15,7 @@ create = $(PYTHON) -m venv --clear $(1)
 install = $(1)/bin/python -m pip install --quiet --disable-pip-version-check $(2)
 endif
 
-.PHONY: help digits article backpropagation width depth limits census validation defaults published browser test test-fast docs wheel lint benchmark benchmark-population benchmark-estimator clean
+.PHONY: help digits article backpropagation width depth limits census validation defaults published browser test test-fast test-oldest docs wheel lint benchmark benchmark-population benchmark-estimator clean
 
 help:
 	@echo 'make digits            train a network on handwritten digits and show what it learned'
@@ -84,6 +84,15 @@ SLOW := answering article backpropagation benchmarks_estimator benchmarks_popula
 FAST := $(filter-out $(SLOW:%=tests/test_%.py),$(wildcard tests/test_*.py))
 test-fast: $(VENV)/.test wheel
 	$(VENV)/bin/python -m pytest -n auto --dist loadfile $(FAST)
+
+# The oldest scikit-learn that the estimators work with, and what it knew: newer NumPy and SciPy have
+# its own code warn.
+OLDEST := 'scikit-learn==1.6.1' 'numpy<2.3' 'scipy<1.16'
+test-oldest:
+	$(MAKE) --no-print-directory VENV=.venv-oldest .venv-oldest/.test
+	.venv-oldest/bin/python -m pip install --quiet --disable-pip-version-check $(OLDEST)
+	.venv-oldest/bin/python -m pytest -n auto --dist loadfile -k 'not check_ and not finds_nothing' \
+		tests/test_estimator.py tests/test_search.py tests/test_export_sklearn.py tests/test_report.py
 
 wheel: $(WHEEL_VENV)/.wheel
 	@echo 'The public surface, from the built wheel with its runtime dependencies alone:'

@@ -8,6 +8,7 @@ steps before the stack are, too. A fit whose request is not found trains by itse
 """
 
 import contextlib
+import inspect
 import math
 import numbers
 import time
@@ -142,12 +143,17 @@ class StackSearchCV(BaseSearchCV):
         results["std_fit_time"] = np.zeros(len(results["params"]))
         return self
 
+    def _splitter(self, evaluate_candidates: Any) -> Any:
+        """What makes the folds, which older versions keep in the function alone."""
+        own = getattr(self, "_checked_cv_orig", None)
+        return own or inspect.getclosurevars(evaluate_candidates).nonlocals["cv_orig"]
+
     def _run_search(self, evaluate_candidates: Any) -> None:
         X, y, params = self._given
         X, y = indexable(X, y)
         routed = self._get_routed_params_for_fit(_check_method_params(X, params=params))
         # The same in every round, whatever the splitter draws.
-        splits = list(self._checked_cv_orig.split(X, y, **routed.splitter.split))
+        splits = list(self._splitter(evaluate_candidates).split(X, y, **routed.splitter.split))
         desk, fits, seconds = Desk(), 0, 0.0
 
         def evaluate(candidates: list[dict[str, Any]], more: dict[str, Any] | None = None) -> Any:

@@ -14,7 +14,7 @@ from logistack.data.table import Table
 from logistack.reporting.columns import Column, frame_of
 
 FORMAT = 1
-TRUSTED = ["numpy.dtype"]
+TRUSTED = ["numpy.dtype", "sklearn.compose._column_transformer._RemainderColsList"]
 """What skops reads beside scikit-learn's own."""
 
 
