@@ -31,6 +31,7 @@ help:
 	@echo 'make browser           train a network on MNIST, and make a page on which it reads the digits that one draws'
 	@echo 'make test              lint, types, docs, the whole suite, and the public surface of the built wheel'
 	@echo 'make test-fast         what of it trains small networks, for another PYTHON=python3.12'
+	@echo 'make test-oldest       the estimators and reports with the oldest scikit-learn'
 	@echo 'make docs              build the documentation, in build/docs'
 	@echo 'make benchmark         time training beside PyTorch, scikit-learn, Flax and Equinox'
 	@echo 'make benchmark-population  time many networks at once beside PyTorch, scikit-learn and plain JAX'
