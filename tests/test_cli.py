@@ -775,8 +775,8 @@ def test_help_names_every_option(run, words, said):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ([], "Expected one of {certify, separation, verify}"),
-        (["certifi"], "Available subcommands: certify, separation, verify"),
+        ([], "Expected one of {certify, separation, verify, report, predict}"),
+        (["certifi"], "Available subcommands: certify, separation, verify, report, predict"),
         (["certify", "data.csv"], "--target COLUMN"),
         (["certify", "data.csv", "--target", "y", "--headr"], "--headr"),
         (["certify", "data.csv", "--target", "y", "--header", "--no-header"], "not allowed"),
