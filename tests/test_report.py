@@ -40,8 +40,10 @@ def make_table():
 
 
 @pytest.fixture(scope="module")
-def made():
-    return ls.report(make_table(), "label", quick=True)
+def made(tmp_path_factory):
+    path = tmp_path_factory.mktemp("data") / "data.csv"
+    make_table().to_csv(path, index=False)
+    return ls.report(path, "label", quick=True)
 
 
 @pytest.fixture(scope="module")
@@ -171,6 +173,7 @@ def test_the_folder_has_a_page_that_needs_nothing_else(folder, made):
     assert content["verdict"] == [text for text, _ in made.verdict]
     assert [*content] == ["source", "target", "settings", "verdict", "doubts", "data", "line",
                           "models", "sure"]  # fmt: skip
+    assert main(["verify", str(folder / "proof.json"), made.source]) == 0
     proof = ls.certificate_from_json((folder / "proof.json").read_text())
     assert proof.verify(*made.line.samples)
 

@@ -162,7 +162,9 @@ class Report:
         _files.write_whole(folder / "report.md", self.to_markdown().encode())
         _files.write_whole(folder / "report.json", self.to_json().encode())
         if self.line.certificate is not None:
-            _files.write_whole(folder / "proof.json", self.line.certificate.to_json().encode())
+            # Beside what certificate_from_json reads, and ignored by it.
+            proof = json.loads(self.line.certificate.to_json()) | self.line.asked
+            _files.write_whole(folder / "proof.json", json.dumps(proof).encode())
         self.model.save(folder / "model")
 
 
@@ -230,7 +232,7 @@ def report(
     cells = table.columns[place]
     lacks = np.array([table.lacks(cell) for cell in cells.tolist()])
     unlabeled = (np.flatnonzero(lacks) + 1).tolist()
-    kept = np.flatnonzero(~lacks)
+    kept, total = np.flatnonzero(~lacks), len(cells)
     if not len(kept):
         raise ValueError(f"{table.source}: expected labels in column {target!r}, got none")
     table = table._replace(columns=tuple(own[kept] for own in table.columns), rows=kept)
@@ -253,6 +255,12 @@ def report(
     inner = min(effort.inner, least - -(-least // effort.folds))
     effort = effort._replace(inner=max(2, inner))
 
+    if line.certificate is not None:
+        shown = {"encoding": None, "decimal": "."} | reading
+        changed = {k: v for k, v in shown.items() if k != "header" and v not in (None, ".")}
+        left = sorted({*range(total)} - {*line.places})
+        asked = line.asked | ({"left_out": left} if left else {})
+        line = line._replace(asked=asked | ({"reading": changed} if changed else {}))
     tell(0.1, "comparing models")
     found = evaluation.evaluate(
         frame,

@@ -1,5 +1,6 @@
 """Is a line enough? The certificate of a table's complete rows, and features that give it away."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,6 +34,8 @@ class Line(NamedTuple):
         features: what each coordinate is called.
         leaks: the features that separate the classes alone, which is certified.
         samples: inputs and labels of the certificate.
+        asked: what `logistack verify` reads beside the proof: which columns and rows it is of.
+        places: the rows that took part, from 0 on.
     """
 
     certificate: Any
@@ -45,6 +48,8 @@ class Line(NamedTuple):
     features: list[str]
     leaks: list[str]
     samples: Any = None
+    asked: dict[str, Any] = {}  # noqa: RUF012 (nothing changes it)
+    places: Sequence[int] = ()
 
 
 def line_of(table: Table, target: int, columns: list[Column], places: list[int]) -> Line:
@@ -62,6 +67,8 @@ def line_of(table: Table, target: int, columns: list[Column], places: list[int])
     except ValueError:
         text = "Every row misses a value, so there is nothing to certify."
         return Line(None, UNDECIDED, "", text, [], 0, len(table.columns[0]), [], [])
+    if table.rows is not None and complete is not table:
+        complete = complete._replace(rows=table.rows[complete.rows])
     features: list[Feature] = []
     for place, column in zip(places, columns, strict=True):
         if column.kind == "category":
@@ -106,6 +113,14 @@ def line_of(table: Table, target: int, columns: list[Column], places: list[int])
         design.names,
         leaks,
         (inputs, labels),
+        {
+            "target": table.names[target],
+            "features": [
+                table.names[at] if level is None else [table.names[at], level]
+                for at, level in features
+            ],
+        },
+        complete.places(range(rows)),
     )
 
 
