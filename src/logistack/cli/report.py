@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import functools
+import io
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -12,7 +13,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 
 from logistack import _files
-from logistack._checks import import_extra
+from logistack.cli.question import Reading
 
 REPORT = """Is a line enough, which stack, and how sure: a page about a table of one's own.
 
@@ -30,6 +31,26 @@ the row is unlike all that the model has learned from.
 
 CHUNK = 10_000
 """So many rows are in memory at once."""
+
+
+def _reading(conf: Any) -> Callable[..., Reading]:
+    """Makes a reading of the options that both commands have."""
+    arg = conf.arg
+
+    def read(
+        *,
+        encoding: Annotated[
+            str | None,
+            arg(metavar="NAME", help="Of text that is not UTF-8.", help_behavior_hint=""),
+        ] = None,
+        decimal: Annotated[
+            Literal[".", ","],
+            arg(metavar="MARK", help="What stands before the fraction of a number."),
+        ] = ".",
+    ) -> Reading:
+        return Reading(encoding, decimal)
+
+    return read
 
 
 def report_command(conf: Any) -> Callable[..., Callable[[], int]]:
@@ -73,21 +94,13 @@ def report_command(conf: Any) -> Callable[..., Callable[[], int]]:
         no_header: Annotated[
             bool, flag, arg(help="The first row is a sample.", help_behavior_hint="")
         ] = False,
-        encoding: Annotated[
-            str | None,
-            arg(metavar="NAME", help="Of text that is not UTF-8.", help_behavior_hint=""),
-        ] = None,
-        decimal: Annotated[
-            Literal[".", ","],
-            arg(metavar="MARK", help="What stands before the fraction of a number."),
-        ] = ".",
+        reading: Annotated[Reading, arg(name="", constructor=_reading(conf)), conf.OmitArgPrefixes],
     ) -> Callable[[], int]:
-        reading = {"header": not no_header, "encoding": encoding, "decimal": decimal}
         options = {
             "group": group, "ignore": ignore, "seed": seed, "time_limit": time_limit,
-            "quick": quick,
+            "quick": quick, "header": not no_header,
         }  # fmt: skip
-        return functools.partial(_report, data, target, out, options | reading)
+        return functools.partial(_report, data, target, out, options | reading._asdict())
 
     report.__doc__ = REPORT
     return report
@@ -156,29 +169,18 @@ def predict_command(conf: Any) -> Callable[..., Callable[[], int]]:
                 help_behavior_hint="",
             ),
         ] = None,
-        encoding: Annotated[
-            str | None,
-            arg(metavar="NAME", help="Of text that is not UTF-8.", help_behavior_hint=""),
-        ] = None,
-        decimal: Annotated[
-            Literal[".", ","],
-            arg(metavar="MARK", help="What stands before the fraction of a number."),
-        ] = ".",
+        reading: Annotated[Reading, arg(name="", constructor=_reading(conf)), conf.OmitArgPrefixes],
     ) -> Callable[[], int]:
-        reading = {"encoding": encoding, "decimal": decimal}
-        return functools.partial(_predict, model, data, out, reading)
+        return functools.partial(_predict, model, data, out, reading._asdict())
 
     predict.__doc__ = PREDICT
     return predict
 
 
 def _predict(folder: Path, data: Path, out: Path | None, reading: dict[str, Any]) -> int:
-    import io
-
     from logistack.data import sources
     from logistack.reporting import Model
 
-    import_extra("skops", "report")
     model = Model.load(folder)
     table = sources.read(data, **reading)
     text = io.StringIO()

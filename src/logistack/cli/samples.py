@@ -41,8 +41,8 @@ def design(table: Table, asked: Question) -> Design:
 
 def _choose(table: Table, asked: Question) -> tuple[int, list[int]]:
     """The columns of the labels and of the features: all that are neither target nor ignored."""
-    target = _find(table, "--target", asked.target)
-    ignored = [_find(table, "--ignore", text) for text in asked.ignore]
+    target = find(table, "--target", asked.target)
+    ignored = [find(table, "--ignore", text) for text in asked.ignore]
     if target in ignored:
         raise ValueError(f"--ignore: expected columns other than the target, got {asked.target!r}")
     features = [
@@ -81,8 +81,9 @@ def _require_names(table: Table, names: Sequence[str]) -> None:
         )
 
 
-def _find(table: Table, option: str, text: str) -> int:
-    column = tables.find(table, text)
+def find(table: Table, option: str, text: str | int) -> int:
+    """The place of the column that an option names."""
+    column = tables.find(table, str(text))
     if column is None:
         raise ValueError(
             f"{option}: no column {text!r} in {table.source}, which {tables.known_names(table)}"

@@ -161,8 +161,10 @@ def _program(own: Sequence[Job]) -> Any:
     """What populations that are the same program have in common."""
     _, *static = _in_common(own[0])
     data, room = own[0].data, _room(own)
-    held = data.validation if room is None else _filled_up(data.validation)
-    shapes = data.inputs.shape[1], room or len(data.inputs), None if held is None else len(held[0])
+    held = None if data.validation is None else len(data.validation[0])
+    if held is not None and room is not None:
+        held = _held_room(held)
+    shapes = data.inputs.shape[1], room or len(data.inputs), held
     return (*static, *shapes, *((job.sizes, job.members) for job in own))
 
 
@@ -247,12 +249,16 @@ def _train_together(
         row = np.pad(np.arange(count, dtype=np.int32), (0, more), constant_values=-1)
         options["rows"] = np.tile(row, (sum(counts), 1))
     batch = settings["batch_size"]
+    validation: Any = data.validation
+    if validation is not None and room is not None:
+        held = _held_room(len(validation[0]))
+        validation = tuple(_filled_up(own, held) for own in validation)
     arguments = {
         "optimizer": optimizers.build(settings["optimizer"], decays=decays),
         "hyperparams": hyperparams,
         "epochs": first.epochs,
         "batch_size": None if batch >= count else batch,
-        "validation": data.validation if room is None else _filled_up(data.validation),
+        "validation": validation,
         "loss": LOSSES[settings["loss"]],
         "reduction": "mean",
         "coordinates": settings["coordinates"],
@@ -263,7 +269,7 @@ def _train_together(
     run: Any = fit_population
     if callbacks:
         run, arguments = sweep, arguments | {"callbacks": list(callbacks), "every": every}
-    samples = (np.pad(own, [(0, more)] + [(0, 0)] * (own.ndim - 1)) for own in data[:2])
+    samples = (_filled_up(own, count + more) for own in data[:2])
     result = jax.device_get(run(keys, start, *samples, **arguments))
     return [
         _of_job(result, job, end - job.members, listed)
@@ -271,14 +277,15 @@ def _train_together(
     ]
 
 
-def _filled_up(validation: Any) -> Any:
-    """Samples to validate on with others of weight 0, to one of few numbers of them."""
-    if validation is None:
-        return None
-    count = len(validation[0])
+def _held_room(count: int) -> int:
+    """How many samples to validate on these are filled up to: one of few numbers."""
     step = max(1, 2 ** order_bits(count) // 8)
-    more = -count % step
-    return tuple(np.pad(own, [(0, more)] + [(0, 0)] * (own.ndim - 1)) for own in validation)
+    return count + -count % step
+
+
+def _filled_up(rows: np.ndarray, room: int) -> np.ndarray:
+    """The rows with others of zeros."""
+    return np.pad(rows, [(0, room - len(rows))] + [(0, 0)] * (rows.ndim - 1))
 
 
 def _starts(jobs: Sequence[Job]) -> tuple[PRNGKeyArray, Any, bool]:

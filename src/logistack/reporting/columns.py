@@ -15,6 +15,8 @@ Kind: TypeAlias = Literal["number", "category", "left out"]
 
 MOST_LEVELS = 50
 """A column of more different texts is left out: an indicator for each would be learned by heart."""
+NAMES = "its text is another in every row, as a name is"
+"""Why a column of names is left out."""
 DATE = r"\d{4}-\d{1,2}-\d{1,2}([T ].*)?|\d{1,2}[./]\d{1,2}[./]\d{2,4}( .*)?"
 
 
@@ -105,7 +107,7 @@ def column_of(table: Table, place: int) -> Column:
     if pandas.Series(texts).str.fullmatch(DATE).all():
         return of("left out", "it has dates, from which nothing is learned here")
     if len(texts) > 1 and len(texts) == rows - missing:
-        return of("left out", "its text is another in every row, as a name is")
+        return of("left out", NAMES)
     if len(texts) > MOST_LEVELS:
         return of("left out", f"it has {len(texts):,} different texts")
     return of("category", levels=tuple(texts))

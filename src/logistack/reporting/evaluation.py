@@ -14,6 +14,7 @@ from logistack.reporting import models
 from logistack.reporting.columns import Column
 from logistack.reporting.models import BOOSTING, LINE, STACK, Effort
 from logistack.statistics import Difference, compare
+from logistack.statistics.comparison import standard_error
 
 ALPHA = 0.1
 """How often a prediction set may miss the label."""
@@ -125,8 +126,8 @@ def evaluate(
         for place, (train, test) in enumerate(splits):
             own = None if groups is None else groups[train]
             inner = splits_of(codes[train], own, effort.inner, seed)
-            for name, fit in FITS.items():
-                model = fit(frame.iloc[train], codes[train], columns, effort, inner, seed)
+            for name, make in models.ALL.items():
+                model = make(columns, effort, inner, seed).fit(frame.iloc[train], codes[train])
                 rows = spread_out(model, frame.iloc[test], count)
                 totals[name][test] += rows
                 for score, value in scored(codes[test], rows).items():
@@ -165,21 +166,6 @@ def evaluate(
         repeats=repeats,
         unfinished=repeats < effort.repeats,
     )
-
-
-def _line(frame: Any, codes: Any, columns: Any, effort: Effort, inner: Any, seed: int) -> Any:
-    return models.line(columns, inner).fit(frame, codes)
-
-
-def _stack(frame: Any, codes: Any, columns: Any, effort: Effort, inner: Any, seed: int) -> Any:
-    return models.stack(columns, effort, inner, seed).fit(frame, codes)
-
-
-def _boosting(frame: Any, codes: Any, columns: Any, effort: Effort, inner: Any, seed: int) -> Any:
-    return models.boosting(columns, seed).fit(frame, codes)
-
-
-FITS: dict[str, Callable[..., Any]] = {LINE: _line, STACK: _stack, BOOSTING: _boosting}
 
 
 def spread_out(model: Any, frame: Any, count: int) -> np.ndarray:
@@ -225,9 +211,7 @@ def estimate(values: list[float], shared: float) -> Estimate:
     known = np.array(values)[np.isfinite(values)]
     if len(known) < 2:
         return Estimate(float(known.mean()) if len(known) else np.nan, np.nan, np.nan)
-    half = stats.t.isf(0.025, len(known) - 1) * np.sqrt(
-        (1 / len(known) + shared) * known.var(ddof=1)
-    )
+    half = stats.t.isf(0.025, len(known) - 1) * standard_error(known, shared)
     return Estimate(float(known.mean()), float(known.mean() - half), float(known.mean() + half))
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from logistack import _files, conformal
 from logistack._checks import import_extra
+from logistack.classifier import Classifier, load_classifier
 from logistack.data import table as tables
 from logistack.data.table import Table
 from logistack.reporting.columns import Column, frame_of
@@ -22,6 +23,8 @@ class Model:
     """A stack with all that a row of the table needs on its way to a prediction.
 
     Attributes:
+        preparation: what makes numbers of a frame of the columns.
+        classifier: the stack.
         columns: what each column held.
         labels: the labels.
         target: the column that they came from.
@@ -30,14 +33,14 @@ class Model:
 
     def __init__(
         self,
-        pipeline: Any,
+        preparation: Any,
+        classifier: Classifier,
         columns: list[Column],
         labels: np.ndarray,
         target: str,
         threshold: float,
     ) -> None:
-        self.preparation, network = pipeline[:-1], pipeline[-1]
-        self.classifier = getattr(network, "classifier_", network)
+        self.preparation, self.classifier = preparation, classifier
         self.columns, self.labels, self.target = columns, labels, target
         self.threshold = threshold
 
@@ -58,10 +61,9 @@ class Model:
         Raises:
             ValueError: if a column is not there, or is of another kind.
         """
-        places = self.require(table)
-        frame = frame_of(table, self.used, places)
         from logistack.estimator.classifier import DISAGREEMENT
 
+        frame = frame_of(table, self.used, self.require(table))
         inputs = self.preparation.transform(frame)
         rows = self.classifier.probabilities(inputs).astype(np.float64)
         rows /= rows.sum(axis=1, keepdims=True)
@@ -132,8 +134,6 @@ class Model:
         Raises:
             ValueError: if the folder has no such model, or part of one.
         """
-        from logistack.classifier import load_classifier
-
         skops = import_extra("skops.io", "report")
         folder = Path(folder)
         try:
@@ -154,11 +154,7 @@ class Model:
                 f"{folder}: expected the folder `model` of a report, got one without a whole "
                 f"model: {error}"
             ) from error
-        model = cls.__new__(cls)
-        model.preparation, model.classifier = preparation, classifier
-        model.columns, model.labels, model.target = columns, labels, target
-        model.threshold = threshold
-        return model
+        return cls(preparation, classifier, columns, labels, target, threshold)
 
 
 def _counts(cell: Any, decimal: str) -> bool:

@@ -12,6 +12,8 @@ import numpy as np
 
 from logistack import _checks, _files, conformal, metrics
 from logistack._checks import import_extra
+from logistack.cli.question import Reading
+from logistack.cli.samples import find
 from logistack.data import table as tables
 from logistack.data.table import Table
 from logistack.reporting import evaluation, figures, models, sentences
@@ -45,8 +47,6 @@ class Report:
         importance: by feature, how much log loss rises where its values are shuffled: mean, low,
             high.
         calibration: reliability of the stack on rows held out.
-        verdict: five sentences, and the section each rests on.
-        doubts: when not to believe this.
         settings: what it was asked with.
     """
 
@@ -61,9 +61,17 @@ class Report:
     importance: dict[str, tuple[float, float, float]]
     calibration: dict[str, float]
     reliability: Any
-    verdict: list[tuple[str, str]]
-    doubts: list[str]
     settings: dict[str, Any]
+
+    @property
+    def verdict(self) -> list[tuple[str, str]]:
+        """Five sentences, and the section that each rests on."""
+        return sentences.verdict(self)
+
+    @property
+    def doubts(self) -> list[str]:
+        """When not to believe this."""
+        return sentences.doubts(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as `report.json` has it: numbers, texts, lists and objects."""
@@ -220,9 +228,9 @@ def report(
     limit = _checks.require_scalar("time_limit", time_limit, low=0)
     seed = _checks.require_count("seed", seed, low=0, high=2**31 - 1)
     table = table_of(data, **reading)
-    place = _find(table, "target", target)
-    aside = [_find(table, "ignore", name) for name in ignore]
-    grouped = None if group is None else _find(table, "group", group)
+    place = find(table, "target", target)
+    aside = [find(table, "ignore", name) for name in ignore]
+    grouped = None if group is None else find(table, "group", group)
     if grouped is not None:
         aside.append(grouped)
     if place in aside:
@@ -232,7 +240,7 @@ def report(
     cells = table.columns[place]
     lacks = np.array([table.lacks(cell) for cell in cells.tolist()])
     unlabeled = (np.flatnonzero(lacks) + 1).tolist()
-    kept, total = np.flatnonzero(~lacks), len(cells)
+    kept = np.flatnonzero(~lacks)
     if not len(kept):
         raise ValueError(f"{table.source}: expected labels in column {target!r}, got none")
     table = table._replace(columns=tuple(own[kept] for own in table.columns), rows=kept)
@@ -247,7 +255,8 @@ def report(
     profile = profile_of(frame, labels, columns, kept + 1, unlabeled)
 
     tell(0.02, "looking for a line")
-    line = line_of(table, place, columns, places)
+    how = Reading(**{name: value for name, value in reading.items() if name != "header"})
+    line = line_of(table, place, columns, places, np.flatnonzero(lacks), how)
     groups = None if grouped is None else np.unique(table.columns[grouped], return_inverse=True)[1]
     effort = models.effort_for(*frame.shape, quick=quick)
     least = int(np.bincount(codes).min())
@@ -255,12 +264,6 @@ def report(
     inner = min(effort.inner, least - -(-least // effort.folds))
     effort = effort._replace(inner=max(2, inner))
 
-    if line.certificate is not None:
-        shown = {"encoding": None, "decimal": "."} | reading
-        changed = {k: v for k, v in shown.items() if k != "header" and v not in (None, ".")}
-        left = sorted({*range(total)} - {*line.places})
-        asked = line.asked | ({"left_out": left} if left else {})
-        line = line._replace(asked=asked | ({"reading": changed} if changed else {}))
     tell(0.1, "comparing models")
     found = evaluation.evaluate(
         frame,
@@ -277,9 +280,10 @@ def report(
     fitted = models.stack(columns, effort, inner_folds, seed).fit(frame, codes)
     rows = found.probabilities[STACK]
     threshold = float(conformal.threshold(rows, codes, alpha=evaluation.ALPHA))
-    model = Model(fitted.best_estimator_, columns, classes, str(target), threshold)
+    best = fitted.best_estimator_
+    model = Model(best[:-1], best[-1].classifier_, columns, classes, str(target), threshold)
     tell(0.92, "asking what matters")
-    importance = evaluation.importance_of(fitted.best_estimator_, frame, codes, seed)
+    importance = evaluation.importance_of(best, frame, codes, seed)
     tell(0.97, "writing")
     reliability = metrics.reliability(rows, codes)
     wrong = np.flatnonzero(rows.argmax(axis=1) != codes)
@@ -298,24 +302,13 @@ def report(
         "hidden_layers_tried": [list(own) for own in effort.hidden], "members": effort.members,
         "epochs": effort.epochs, "folds": effort.folds, "inner_folds": effort.inner,
     }  # fmt: skip
-    made = Report(
+    tell(1.0, "done")
+    return Report(
         source=table.source, target=str(table.names[place]), labels=[*map(_plain, classes)],
         profile=profile, line=line, evaluation=found, model=model, suspects=suspects,
         importance=importance, calibration=calibration, reliability=reliability,
-        verdict=[], doubts=[], settings=settings,
+        settings=settings,
     )  # fmt: skip
-    verdict, doubts = sentences.verdict(made), sentences.doubts(made)
-    tell(1.0, "done")
-    return dataclasses.replace(made, verdict=verdict, doubts=doubts)
-
-
-def _find(table: Table, argument: str, name: str | int) -> int:
-    place = tables.find(table, str(name))
-    if place is None:
-        raise ValueError(
-            f"{argument}: no column {name!r} in {table.source}, which {tables.known_names(table)}"
-        )
-    return place
 
 
 def _require_classes(table: Table, target: Any, classes: np.ndarray, codes: np.ndarray) -> None:

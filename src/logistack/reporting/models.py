@@ -1,6 +1,6 @@
 """The models that a report compares, each with its preparation, as scikit-learn has them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -74,7 +74,7 @@ def prepared(columns: Sequence[Column]) -> Any:
     return compose.ColumnTransformer(parts, verbose_feature_names_out=False)
 
 
-def line(columns: Sequence[Column], folds: Any) -> Any:
+def line(columns: Sequence[Column], effort: Effort, folds: Any, seed: int) -> Any:
     """Logistic regression, tuned in its strength of regularization."""
     pipeline = import_extra("sklearn.pipeline", "report")
     preprocessing = import_extra("sklearn.preprocessing", "report")
@@ -105,9 +105,17 @@ def stack(columns: Sequence[Column], effort: Effort, folds: Any, seed: int) -> A
     )
 
 
-def boosting(columns: Sequence[Column], seed: int) -> Any:
+def boosting(columns: Sequence[Column], effort: Effort, folds: Any, seed: int) -> Any:
     """scikit-learn's gradient boosting as it comes, a yardstick."""
     pipeline = import_extra("sklearn.pipeline", "report")
     ensemble = import_extra("sklearn.ensemble", "report")
     trees = ensemble.HistGradientBoostingClassifier(random_state=seed)
     return pipeline.Pipeline([("prepare", prepared(columns)), ("trees", trees)])
+
+
+ALL: dict[str, Callable[[Sequence[Column], Effort, Any, int], Any]] = {
+    LINE: line,
+    STACK: stack,
+    BOOSTING: boosting,
+}
+"""What makes each model, tuned on the folds that it is given if there is something to tune."""

@@ -1,11 +1,12 @@
 """Is a line enough? The certificate of a table's complete rows, and features that give it away."""
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from logistack import separability
+from logistack.cli.question import Reading
+from logistack.cli.samples import content
 from logistack.data import design as designs
 from logistack.data import table as tables
 from logistack.data.design import Design
@@ -35,7 +36,6 @@ class Line(NamedTuple):
         leaks: the features that separate the classes alone, which is certified.
         samples: inputs and labels of the certificate.
         asked: what `logistack verify` reads beside the proof: which columns and rows it is of.
-        places: the rows that took part, from 0 on.
     """
 
     certificate: Any
@@ -49,10 +49,16 @@ class Line(NamedTuple):
     leaks: list[str]
     samples: Any = None
     asked: dict[str, Any] = {}  # noqa: RUF012 (nothing changes it)
-    places: Sequence[int] = ()
 
 
-def line_of(table: Table, target: int, columns: list[Column], places: list[int]) -> Line:
+def line_of(
+    table: Table,
+    target: int,
+    columns: list[Column],
+    places: list[int],
+    unlabeled: np.ndarray,
+    reading: Reading,
+) -> Line:
     """Certifies the rows without a missing value.
 
     Args:
@@ -60,6 +66,8 @@ def line_of(table: Table, target: int, columns: list[Column], places: list[int])
         target: the place of the labels' column.
         columns: what each column but the target holds.
         places: where these are in the table.
+        unlabeled: where the rows without a label are in the file.
+        reading: how it was read.
     """
     kept = [place for place, own in zip(places, columns, strict=True) if own.kind != "left out"]
     try:
@@ -67,15 +75,16 @@ def line_of(table: Table, target: int, columns: list[Column], places: list[int])
     except ValueError:
         text = "Every row misses a value, so there is nothing to certify."
         return Line(None, UNDECIDED, "", text, [], 0, len(table.columns[0]), [], [])
-    if table.rows is not None and complete is not table:
+    if complete is not table and table.rows is not None:
         complete = complete._replace(rows=table.rows[complete.rows])
+    in_file = tuple(sorted([*table.places(left_out), *unlabeled.tolist()]))
     features: list[Feature] = []
     for place, column in zip(places, columns, strict=True):
         if column.kind == "category":
             features += designs.indicators(complete, [place], keep=False)
         elif column.kind == "number":
             features.append(Feature(place))
-    design = Design(complete, target, tuple(features), left_out)
+    design = Design(complete, target, tuple(features), in_file)
     inputs, labels = design.inputs(), design.labels()
     count = len(np.unique(labels))
     rows = len(labels)
@@ -113,14 +122,7 @@ def line_of(table: Table, target: int, columns: list[Column], places: list[int])
         design.names,
         leaks,
         (inputs, labels),
-        {
-            "target": table.names[target],
-            "features": [
-                table.names[at] if level is None else [table.names[at], level]
-                for at, level in features
-            ],
-        },
-        complete.places(range(rows)),
+        content(design, reading),
     )
 
 

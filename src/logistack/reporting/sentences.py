@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from logistack.reporting import evaluation
+from logistack.reporting.columns import NAMES
 from logistack.reporting.models import BOOSTING, LINE, STACK
 from logistack.reporting.profile import FEW
 from logistack.reporting.questions import UNDECIDED
@@ -111,7 +112,7 @@ def doubts(report: "Report") -> list[str]:
             "One column alone separates the labels, which is proven: "
             f"{', '.join(report.line.leaks)}. If it is known only after the label, leave it out."
         )
-    names = [column.name for column in profile.columns if column.why.startswith("its text")]
+    names = [column.name for column in profile.columns if column.why == NAMES]
     if names:
         said.append(f"Columns that name the rows were left out: {', '.join(names)}.")
     if profile.duplicates > profile.rows / 100:

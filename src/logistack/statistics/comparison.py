@@ -196,7 +196,7 @@ def compare(
         low = high = p = np.nan
         if count > 1:
             mean = finite.mean()
-            error = np.sqrt((1 / count + shared) * finite.var(ddof=1))
+            error = standard_error(finite, shared)
             half = error * stats.t.isf((1 - confidence) / 2 / len(pairs), count - 1)
             low, high = mean - half, mean + half
             p = 2 * stats.t.sf(abs(mean) / error, count - 1) if error else float(mean == 0)
@@ -213,6 +213,11 @@ def compare(
             )
         )
     return Comparison(names, tuple(rows), confidence)
+
+
+def standard_error(values: np.ndarray, shared: float) -> float:
+    """That of the mean of runs, √((1/J + n₂/n₁) s²), whose training samples are shared."""
+    return float(np.sqrt((1 / len(values) + shared) * values.var(ddof=1)))
 
 
 def _by_run(
