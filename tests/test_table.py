@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from logistack.data import table
+from logistack.data import kinds, table
 from logistack.data.table import Feature, Table
 
 
@@ -38,7 +38,7 @@ SPELLED = st.builds(
 def test_a_number_is_what_is_written(texts):
     expected = [Fraction(text) for text in texts]
     assert exact(*texts) == expected
-    swapped = [text.translate(table.POINT_FOR_COMMA) for text in texts]
+    swapped = [text.translate(kinds.POINT_FOR_COMMA) for text in texts]
     assert exact(*swapped, decimal=",") == expected
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
+from logistack.data import kinds
 from logistack.data import table as tables
 
 
@@ -22,9 +23,9 @@ class Reading(NamedTuple):
         Raises:
             ValueError: if it is not what `changed` made.
         """
-        kinds = {"encoding": str, "decimal": str, "missing": bool}
+        types = {"encoding": str, "decimal": str, "missing": bool}
         good = isinstance(content, dict) and all(
-            type(value) is kinds.get(name) for name, value in content.items()
+            type(value) is types.get(name) for name, value in content.items()
         )
         if not good or content.get("decimal") not in (None, ".", ","):
             words = tables.short(str(content))
@@ -63,7 +64,7 @@ class Question(NamedTuple):
     def seconds(self) -> float:
         """The time for each question."""
         text = self.budget
-        if not (tables.is_number(text) or tables.NOT_FINITE.fullmatch(text)):
+        if not (kinds.is_number(text) or kinds.NOT_FINITE.fullmatch(text)):
             raise ValueError(f"--budget: expected a number of seconds, got {text!r}")
         seconds = float(text)
         if not seconds > 0:

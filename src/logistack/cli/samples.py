@@ -10,7 +10,7 @@ import numpy as np
 
 from logistack.cli.question import Question, Reading
 from logistack.data import design as designs
-from logistack.data import sources
+from logistack.data import kinds, sources
 from logistack.data import table as tables
 from logistack.data.design import Design
 from logistack.data.table import Feature, Table
@@ -68,10 +68,10 @@ def _require_names(table: Table, names: Sequence[str]) -> None:
 
     A number is hardly a name. NA and true can be one beside others that are no values.
     """
-    values = [name for name in names if tables.is_number(name, table.decimal)]
+    values = [name for name in names if kinds.is_number(name, table.decimal)]
     kind = "number"
     if not values and all(
-        tables.is_missing(name) or name.lower() in tables.BOOLEANS for name in names
+        kinds.is_missing(name) or kinds.is_boolean(name) for name in names
     ):
         values, kind = list(names), "value"
     if values:
@@ -111,13 +111,13 @@ def _advice(table: Table, columns: Sequence[int]) -> str:
     first, *_ = columns
     if _are_numbers(table._replace(decimal="," if table.decimal == "." else "."), first):
         return "try --decimal ," if table.decimal == "." else "leave --decimal , out"
-    if isinstance(table.names[0], int) and not tables.is_number(
+    if isinstance(table.names[0], int) and not kinds.is_number(
         table.columns[first][0], table.decimal
     ):
         return "if row 1 is a header, leave --no-header out"
     advice = []
     cells = [tables.different(table.columns[column])[0] for column in columns]
-    if any(tables.is_missing(cell) for column in cells for cell in column):
+    if any(kinds.is_missing(cell) for column in cells for cell in column):
         advice.append("to leave out the rows of missing values: --drop-missing")
     text = [
         len(own)

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from logistack.data import kinds
 from logistack.data import table as tables
 from logistack.data.table import Feature, Table
 from logistack.separability import words
@@ -61,7 +62,7 @@ def without_missing(table: Table, columns: Sequence[int]) -> tuple[Table, tuple[
         cells, codes = tables.different(table.columns[column])
         # Of numbers an NA is always missing; it may be a label or a level.
         text = number == 0 or is_text(table, column)
-        lacks = table.lacks if text else tables.is_missing
+        lacks = table.lacks if text else kinds.is_missing
         lacking |= np.array([lacks(cell) for cell in cells])[codes]
     if lacking.all():
         raise ValueError(f"{table.source}: expected a row without a missing value, got none")
@@ -75,11 +76,7 @@ def without_missing(table: Table, columns: Sequence[int]) -> tuple[Table, tuple[
 def is_text(table: Table, column: int) -> bool:
     """Whether a column has texts that are no numbers, and not only true and false."""
     cells, _ = tables.different(table.columns[column])
-    known = [cell for cell in cells if not tables.is_missing(cell)]
-    return not all(str(cell).lower() in tables.BOOLEANS for cell in known) and not all(
-        tables.is_number(cell, table.decimal) or tables.NOT_FINITE.fullmatch(str(cell))
-        for cell in known
-    )
+    return kinds.kind_of(cells, table.decimal) in ("date", "text")
 
 
 def levels(table: Table, column: int) -> list[str]:

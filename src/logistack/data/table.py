@@ -11,21 +11,13 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 
 from logistack._checks import import_extra
+from logistack.data import kinds
+from logistack.data.kinds import Cell, is_missing, is_number
 from logistack.separability.rational import Columns
 
 Name: TypeAlias = str | int
 """Of a column: from the header, or its position in a table without one, from 0 on."""
-Cell: TypeAlias = str | int | float
-NUMBER = re.compile(r"(?=[+-]?\.?[0-9])([+-]?[0-9]*+)(?:\.([0-9]*+))?(?:[eE]([+-]?[0-9]{1,600}))?")
-"""What stands before the point, what behind it, and the exponent."""
 INTEGER = re.compile(r"[+-]?[0-9]+")
-NOT_FINITE = re.compile(r"[+-]?(inf|infinity|nan)", re.IGNORECASE)
-MISSING = {"", "na", "n/a", "<na>", "nan", "+nan", "-nan", "-nan(ind)", "nat", "null", "none", "?"}
-MISSING |= {"#n/a", "#n/a n/a", "#na", "#div/0!", "#name?", "#null!", "#num!", "#ref!", "#value!"}
-"""In any case; those with # are what spreadsheets write where a formula fails."""
-BOOLEANS = {"false": 0, "true": 1}
-"""In any case."""
-POINT_FOR_COMMA = str.maketrans(",.", ".,")
 DIGITS = 5_000
 """Before the point or behind it no number has more: 1e999999999 would fill the memory."""
 TOO_LONG = f"numbers of at most {DIGITS:,} digits, without an exponent"
@@ -117,13 +109,13 @@ def numbers(table: Table, features: Sequence[Feature]) -> Columns:
 def _numbers(table: Table, column: int) -> tuple[np.ndarray, Fraction]:
     """The integers of a column, and the unit that makes them its numbers."""
     cells, codes = different(table.columns[column])
-    if all(str(cell).lower() in BOOLEANS for cell in cells):
-        return np.array([BOOLEANS[str(cell).lower()] for cell in cells])[codes], Fraction(1)
+    if all(map(kinds.is_boolean, cells)):
+        return kinds.booleans(cells).astype(np.int64)[codes], Fraction(1)
     ratios = [_ratio(cell, table.decimal) for cell in cells]
     if None in ratios:
         expected: dict[str, Callable[[Cell], bool]] = {
             "a number in every row": lambda cell: (
-                not is_missing(cell) and not NOT_FINITE.fullmatch(str(cell))
+                not is_missing(cell) and not kinds.NOT_FINITE.fullmatch(str(cell))
             ),
             "numbers": lambda cell: is_number(cell, table.decimal),
             TOO_LONG: lambda cell: _ratio(cell, table.decimal) is not None,
@@ -184,16 +176,6 @@ def _texts(table: Table, column: int, cells: Sequence[Cell]) -> np.ndarray:
     return np.array([str(cell) for cell in cells])
 
 
-def is_missing(cell: Cell) -> bool:
-    """Whether a cell says that there is no value."""
-    return str(cell).lower() in MISSING
-
-
-def is_number(cell: Cell, decimal: str = ".") -> bool:
-    """Whether a cell is a finite number, of however many digits."""
-    return math.isfinite(cell) if not isinstance(cell, str) else bool(_parts(cell, decimal))
-
-
 def label_of(text: str, decimal: str = ".") -> int | float | None:
     """The label that `labels` makes of a number, or None if the text is none."""
     ratio = _ratio(text, decimal)
@@ -203,15 +185,11 @@ def label_of(text: str, decimal: str = ".") -> int | float | None:
     return integer if denominator == 1 else _nearest(integer, denominator)
 
 
-def _parts(text: str, decimal: str) -> re.Match[str] | None:
-    return NUMBER.fullmatch(text if decimal == "." else text.translate(POINT_FOR_COMMA))
-
-
 def _ratio(cell: Cell, decimal: str) -> tuple[int, int] | None:
     """Numerator and denominator, a power of ten for a text, or None if there is no such number."""
     if not isinstance(cell, str):
         return cell.as_integer_ratio() if math.isfinite(cell) else None
-    parts = _parts(cell, decimal)
+    parts = kinds.parts(cell, decimal)
     if parts is None:
         return None
     whole, fraction, exponent = parts.groups("")
