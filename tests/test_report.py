@@ -11,8 +11,9 @@ from sklearn.dummy import DummyClassifier
 
 import logistack as ls
 from logistack.cli import main
+from logistack.data.sources import table_of
 from logistack.reporting import Model, evaluation, models
-from logistack.reporting.columns import column_of, frame_of, table_of
+from logistack.reporting.columns import column_of, frame_of
 from logistack.reporting.models import BOOSTING, LINE, STACK
 
 ROWS = 90
@@ -57,14 +58,17 @@ def folder(made, tmp_path_factory):
     ("cells", "kind", "why"),
     [
         (["1", "2.5", "", "-3e2"], "number", ""),
-        (["true", "False", "", "TRUE"], "number", ""),
+        (["true", "False", "", "TRUE"], "boolean", ""),
+        (["1", "inf", "", "2"], "left out", "it has numbers beyond"),
         (["a", "b", "", "a"], "category", ""),
         (["1", "2", "x", "x"], "category", ""),
         (["a", "a", "", "NA"], "category", ""),  # that it is missing may tell
         (["7", "7", "7", "7"], "left out", "it is the same in every row"),
         (["", "NA", "?", ""], "left out", "it has no value"),
         (["a", "b", "c", "d"], "left out", "its text is another in every row"),
-        (["2024-01-02", "2024-01-02", "1999-12-31", ""], "left out", "it has dates"),
+        (["2024-01-02", "2024-01-02", "1999-12-31", ""], "date", ""),
+        (["2024-01-02", "1.2.24", "31/12/1999", ""], "left out", "it has dates that may be"),
+        (["2024-02-30", "2024-02-30", "2024-01-01", ""], "left out", "it has dates that may be"),
         ([str(k) + "x" for k in range(60)] * 2, "left out", "it has 60 different texts"),
     ],
 )
@@ -110,8 +114,8 @@ def test_preparation_learns_from_the_rows_it_is_given_alone():
     other = models.prepared(columns).fit(frame[:50])
     frame.iloc[50:, 0] = 1e9
     np.testing.assert_array_equal(first.transform(frame), other.transform(frame))
-    names = ["size", "weight", "fresh", "missingindicator_size"]
-    names += ["color_blue", "color_green", "color_red"]
+    names = ["size", "weight", "fresh", "day: month", "day: day", "day: weekday"]
+    names += ["missingindicator_size", "color_blue", "color_green", "color_red"]
     assert first.get_feature_names_out().tolist() == names
     assert np.nanmedian(frame["size"][:50]) == first.transform(frame)[6, 0]
 
@@ -124,7 +128,7 @@ def test_what_is_said_of_the_data_is_counted(made):
     assert profile.unavoidable == 1
     assert profile.duplicates == 0
     why = {column.name: column.why for column in profile.columns if column.why}
-    assert list(why) == ["<b>bold</b>", "name", "day"]
+    assert list(why) == ["<b>bold</b>", "name"]
 
 
 def test_a_column_that_gives_the_label_away_is_certified():

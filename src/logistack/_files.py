@@ -8,14 +8,22 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 
 def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
-    """Writes a file so that an interruption leaves the old one, or none, but never a part.
+    """Writes a file as `whole` does, which has what it raises, of content that is there."""
+    with whole(path) as file:
+        file.write(content)
 
-    The content goes to a temporary file in the same folder, which then takes the name. Folders
-    on the way are made. A symbolic link stays, and the file that it names is written; a pipe or a
-    terminal takes the content as a program's output.
+
+@contextlib.contextmanager
+def whole(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
+    """A file to write, so that an interruption leaves the old one, or none, but never a part.
+
+    The content goes to a temporary file in the same folder, which takes the name where the block
+    ends without an error. Folders on the way are made. A symbolic link stays, and the file that it
+    names is written; a pipe or a terminal takes the content as a program's output.
 
     Raises:
         ValueError: if `path` is a URL.
@@ -24,14 +32,16 @@ def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
     """
     path = local_path("path", path)
     try:
-        _write(path, content)
+        with _opened(path) as file:
+            yield file
     except OSError as error:
         if error.errno and not error.filename:  # as of a full disk
             error.filename = os.fspath(path)
         raise
 
 
-def _write(path: Path, content: bytes) -> None:
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[IO[bytes]]:
     try:
         mode = os.stat(path).st_mode
     except FileNotFoundError:
@@ -40,24 +50,26 @@ def _write(path: Path, content: bytes) -> None:
         os.umask(umask)
         mode = stat.S_IFREG | (0o666 & ~umask)
     if stat.S_ISREG(mode):
-        _replace(Path(os.path.realpath(path)), content, stat.S_IMODE(mode))
+        with _replacing(Path(os.path.realpath(path)), stat.S_IMODE(mode)) as file:
+            yield file
     elif stat.S_ISFIFO(mode) or stat.S_ISCHR(mode):
         # Opened without waiting, a pipe that nobody reads is an error and not a standstill.
         handle = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
         os.set_blocking(handle, True)
         with os.fdopen(handle, "wb") as file:
-            file.write(content)
+            yield file
     else:
         code = errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL
         raise OSError(code, "expected a file, got what cannot be written as one", os.fspath(path))
 
 
-def _replace(path: Path, content: bytes, mode: int) -> None:
+@contextlib.contextmanager
+def _replacing(path: Path, mode: int) -> Iterator[IO[bytes]]:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name[:40]}.", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, mode)

@@ -4,6 +4,7 @@ import contextlib
 import csv
 import functools
 import io
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -181,37 +182,59 @@ def _predict(folder: Path, data: Path, out: Path | None, reading: dict[str, Any]
     from logistack.data import sources
     from logistack.reporting import Model
 
+    if out is not None:
+        out = _files.local_path("--out", out)
+        if os.path.realpath(out) == os.path.realpath(data):
+            raise ValueError(f"--out: expected another file than the data's, got {out}")
     model = Model.load(folder)
-    table = sources.read(data, **reading)
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    labels = [str(label) for label in model.labels.tolist()]
-    heads = ["row", model.target, "probability", *(f"p({label})" for label in labels)]
-    writer.writerow([*heads, "set", "disagreement", "outside"])
-    names = np.array([column.name for column in model.used])
-    rows = len(table.columns[0])
-    strange = 0
-    model.require(table)
-    for start in range(0, rows, CHUNK):
-        part = table._replace(columns=tuple(own[start : start + CHUNK] for own in table.columns))
-        found = model.predict(part)
-        for place in range(len(part.columns[0])):
-            outside = names[found["outside"][place]]
-            strange += bool(len(outside))
-            own = [labels[k] for k in np.flatnonzero(found["set"][place])]
-            shares = [f"{share:.6g}" for share in found["probabilities"][place]]
-            likeliest = f"{found['probability'][place]:.6g}"
-            disagreement = f"{found['disagreement'][place]:.4g}"
-            writer.writerow(
-                [start + place + 1, found["label"][place], likeliest, *shares, "|".join(own),
-                 disagreement, "|".join(outside)]
-            )  # fmt: skip
-    if out is None:
-        sys.stdout.write(text.getvalue())
-    else:
-        _files.write_whole(_files.local_path("--out", out), text.getvalue().encode())
+    rows = strange = 0
+    with contextlib.ExitStack() as opened:
+        file: Any = sys.stdout
+        for table in sources.tables(data, CHUNK, **reading):
+            found = model.predict(table)
+            if not rows:  # there is something to write
+                if out is not None:
+                    file = opened.enter_context(_files.whole(out))
+                    file = opened.enter_context(io.TextIOWrapper(file, "utf-8", newline=""))
+                writer = csv.writer(file, lineterminator="\n")
+                writer.writerow(_heads(model))
+            writer.writerows(_lines(model, found, rows))
+            rows += len(found["label"])
+            strange += int(found["outside"].any(axis=1).sum())
+        file.flush()
     print(
         f"{rows:,} rows predicted; {strange:,} have values unlike all that was learned from",
         file=sys.stderr,
     )
     return 0
+
+
+def _heads(model: Any) -> list[str]:
+    shares = (f"p({label})" for label in model.labels.tolist())
+    return ["row", model.target, "probability", *shares, "set", "disagreement", "outside"]
+
+
+def _lines(model: Any, found: dict[str, np.ndarray], start: int) -> Iterator[tuple[Any, ...]]:
+    """The cells of the rows of predictions, column by column: row by row takes five times as long."""
+    rows = range(start + 1, start + 1 + len(found["label"]))
+    shares = [_texts(own, ".6g") for own in found["probabilities"].T]
+    sets = _joined(found["set"], [str(label) for label in model.labels.tolist()])
+    outside = _joined(found["outside"], [column.name for column in model.used])
+    return zip(
+        rows, found["label"].tolist(), _texts(found["probability"], ".6g"), *shares, sets,
+        _texts(found["disagreement"], ".4g"), outside, strict=True,
+    )  # fmt: skip
+
+
+def _texts(values: Any, form: str) -> list[str]:
+    return [format(value, form) for value in np.asarray(values).tolist()]
+
+
+def _joined(chosen: np.ndarray, names: list[str]) -> list[str]:
+    """The names that each row chooses; few rows choose differently."""
+
+    @functools.cache
+    def text(row: bytes) -> str:
+        return "|".join(name for name, own in zip(names, row, strict=True) if own)
+
+    return [text(row.tobytes()) for row in chosen]

@@ -70,9 +70,7 @@ def _require_names(table: Table, names: Sequence[str]) -> None:
     """
     values = [name for name in names if kinds.is_number(name, table.decimal)]
     kind = "number"
-    if not values and all(
-        kinds.is_missing(name) or kinds.is_boolean(name) for name in names
-    ):
+    if not values and all(kinds.is_missing(name) or kinds.is_boolean(name) for name in names):
         values, kind = list(names), "value"
     if values:
         raise ValueError(

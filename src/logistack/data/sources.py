@@ -4,6 +4,7 @@ Text is read as text, so that nothing is rounded, dropped or guessed before it i
 """
 
 import codecs
+import contextlib
 import csv
 import gzip
 import io
@@ -11,7 +12,8 @@ import itertools
 import re
 import sys
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -35,18 +37,38 @@ REFUSED = {
     b"7z\xbc\xaf\x27\x1c": "a 7z archive: unpack it",
 }
 """How files begin that are no table, and what to do with them."""
+MARKS = {
+    codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16",
+}  # fmt: skip
+START = 2**16
+"""So many bytes are looked at to tell what a file is."""
+DAMAGED = (
+    "{}: expected a whole compressed file without a password, got one that cannot be decompressed"
+)
 MOST_BYTES = 2**30
 """A compressed file that becomes longer is refused: a few kilobytes can be as many gigabytes."""
 
 
-def read(
+def read(path: Path, **reading: Any) -> Table:
+    """Reads the whole of a table from a file, as `tables` does, which has the arguments.
+
+    Raises:
+        ValueError: if `tables` does, or a compressed file becomes longer than a gigabyte.
+        ModuleNotFoundError, OSError: if `tables` does.
+    """
+    (whole,) = tables(path, None, **reading)
+    return whole
+
+
+def tables(
     path: Path,
+    rows: int | None,
     *,
     header: bool = True,
     encoding: str | None = None,
     decimal: str = ".",
     missing: bool = True,
-) -> Table:
+) -> Iterator[Table]:
     """Reads a table of samples, one a row, from a file of delimited text, Parquet or Feather.
 
     Args:
@@ -54,102 +76,213 @@ def read(
             the standard input. In text, columns are separated by tabs, semicolons, commas, bars or
             runs of blanks: the first of these that makes as many columns, at least two, of each of
             the first hundred rows; or as a first line such as `sep=;` says.
+        rows: how many each table has, but the last; one table has all of them if None.
         header: whether the first row has the names of the columns; they go by position if not.
         encoding: that of text without a byte order mark, by the name that Python has for it;
             UTF-8 if None.
         decimal: the decimal mark of numbers in text.
         missing: whether labels and levels such as NA are missing ones, and not texts.
 
+    Yields:
+        Tables of one row or more, which know where their rows are in the file. Of delimited text
+        no more than one is in memory, and of the others one of the parts they were written in.
+
     Raises:
         ValueError: if it is not such a file, has no samples, or two columns have the same name.
         ModuleNotFoundError: if pandas is not installed, or PyArrow if it is needed.
         OSError: if the file cannot be read.
     """
-    if str(path) == "-":
-        source, content = "standard input", sys.stdin.buffer.read()
-    else:
-        source, content = str(path), path.read_bytes()
-    content = _unpacked(source, content)
-    names: tuple[Name, ...]
-    # A column of text may be called PAR1, but no text has zeros.
-    stored = content.startswith((PARQUET, ARROW)) and b"\0" in content
-    if stored:
-        if not header:
-            raise ValueError(f"{source}: expected text without a header, got a file with names")
-        names, columns = _read_arrow(source, content)
-    else:
-        columns = _read_text(source, content, encoding, decimal)
-        if not header:
-            return Table(source, tuple(range(len(columns))), columns, decimal, missing=missing)
-        names = tuple(column[0] for column in columns)
-        columns = tuple(column[1:] for column in columns)
-        if not len(columns[0]):
-            raise ValueError(f"{source}: expected samples, got one row alone, which is the header")
-    if not columns or not len(columns[0]):
-        raise ValueError(f"{source}: expected samples, got a table without any")
-    twice = next((name for name in names if name and names.count(name) > 1), None)
-    if twice is not None:
-        raise ValueError(
-            f"{source}: expected columns of different names, got {names.count(twice)} columns "
-            f"{twice!r}{'' if stored else ' (the first row was taken for a header)'}"
-        )
-    return Table(source, names, columns, decimal, not stored, missing)
-
-
-def _unpacked(source: str, content: bytes) -> bytes:
-    """What is in a compressed file, or the content itself of any other."""
-    if not content.startswith((GZIP, ZIP)):
-        return content
-    names = [""]
-    try:
-        file: Any
-        if content.startswith(GZIP):
-            file = gzip.GzipFile(fileobj=io.BytesIO(content))
+    with contextlib.ExitStack() as opened:
+        if str(path) == "-":
+            source, raw = "standard input", sys.stdin.buffer
         else:
-            archive = zipfile.ZipFile(io.BytesIO(content))
+            source, raw = str(path), opened.enter_context(path.open("rb"))
+        file = _Bytes(source, raw)
+        if file.start.startswith((GZIP, ZIP)):
+            file = _unpacked(source, file, MOST_BYTES if rows is None else None)
+        # A column of text may be called PAR1, but no text has zeros.
+        stored = file.start.startswith((PARQUET, ARROW)) and b"\0" in file.start
+        if stored and not header:
+            raise ValueError(f"{source}: expected text without a header, got a file with names")
+        if stored:
+            names, parts = _read_arrow(source, file, rows)
+        else:
+            names, parts = _read_text(source, _Text(source, file, encoding), rows, header, decimal)
+        twice = next((name for name in names if name and names.count(name) > 1), None)
+        if twice is not None:
+            raise ValueError(
+                f"{source}: expected columns of different names, got {names.count(twice)} columns "
+                f"{twice!r}{'' if stored else ' (the first row was taken for a header)'}"
+            )
+        start = 0
+        for columns in parts:
+            count = len(columns[0]) if columns else 0
+            if count:
+                places = None if rows is None else np.arange(start, start + count)
+                first_row = header and not stored
+                yield Table(source, names, columns, decimal, first_row, missing, places)
+            start += count
+        if not start:
+            raise ValueError(f"{source}: expected samples, got a table without any")
+
+
+def table_of(data: Any, **reading: Any) -> Table:
+    """The table in a file, or of a frame of pandas or Polars.
+
+    Raises:
+        TypeError: if it is neither.
+        ValueError: if it has no rows, or what `read` raises.
+    """
+    if isinstance(data, str | Path):
+        return read(Path(data), **reading)
+    if not hasattr(data, "columns") or not hasattr(data, "to_dict"):
+        raise TypeError(f"data: expected a path or a frame, got {type(data).__name__}")
+    names = tuple(map(str, data.columns))
+    if not len(data) or not names:
+        raise ValueError(f"data: expected rows and columns, got a frame of shape {data.shape}")
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ValueError(f"data: expected columns of different names, got {twice!r} twice")
+    columns = tuple(_of_values(data[name].to_list()) for name in data.columns)
+    return Table("the frame", names, columns, first_row=False)
+
+
+def _of_values(values: list[Any]) -> np.ndarray:
+    """Values of Python as numbers if all are, or else as text; a float may be missing, as NaN."""
+    lacks = import_extra("pandas", "cli").isna(np.fromiter(values, object, len(values)))
+    known = [value for value, lack in zip(values, lacks, strict=True) if not lack]
+    float_or_int = (float, np.floating) if lacks.any() else (int, float, np.number)
+    if known and all(isinstance(own, float_or_int) and type(own) is not bool for own in known):
+        numbers = np.array(
+            [np.nan if lack else own for own, lack in zip(values, lacks, strict=True)]
+            if lacks.any()
+            else values
+        )
+        if numbers.dtype.kind in "iuf":
+            return numbers
+    return _texts(None if lack else own for own, lack in zip(values, lacks, strict=True))
+
+
+class _Bytes(io.RawIOBase):
+    """A file whose first bytes are looked at before it is read."""
+
+    def __init__(
+        self, source: str, file: Any, *, packed: bool = False, most: int | None = None
+    ) -> None:
+        self.source, self.file, self.packed, self.most = source, file, packed, most
+        self.taken = self.given = 0
+        """So many bytes were read, and handed on."""
+        self.start = b""
+        self.start = self._take(START)
+        self.again = memoryview(self.start)
+
+    def _take(self, size: int) -> bytes:
+        try:
+            # Of a pipe this is less than is asked for only at its end.
+            data: bytes = self.file.read(size)
+        except Exception as error:
+            if self.packed:  # a damaged file raises whatever the damage leads to
+                raise ValueError(DAMAGED.format(self.source)) from error
+            raise
+        self.taken += len(data)
+        if self.most is not None and self.taken > self.most:
+            raise ValueError(
+                f"{self.source}: expected at most {self.most:,} bytes when decompressed, got more: "
+                "decompress it first if they are meant"
+            )
+        return data
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self.again[: len(buffer)] if self.again else self._take(len(buffer))
+        self.again = self.again[len(data) :]
+        buffer[: len(data)] = data
+        self.given += len(data)
+        return len(data)
+
+    def read1(self, size: int = -1) -> bytes:
+        """What one reading gives, as `io.TextIOWrapper` asks for it."""
+        return self.read(size) or b""
+
+    def seekable_file(self) -> Any:
+        """The same from its start on, as a file in which PyArrow and zipfile find their way."""
+        if not self.packed and self.file.seekable():
+            self.file.seek(-len(self.start), io.SEEK_CUR)
+            return self.file
+        self.most = self.most or MOST_BYTES
+        return io.BytesIO(self.readall())
+
+
+def _unpacked(source: str, packed: _Bytes, most: int | None) -> _Bytes:
+    """What is in a compressed file."""
+    names = [""]
+    file: Any
+    try:
+        if packed.start.startswith(GZIP):
+            file = gzip.GzipFile(fileobj=io.BufferedReader(packed))
+        else:
+            archive = zipfile.ZipFile(packed.seekable_file())
             names = [name for name in archive.namelist() if not name.startswith("__MACOSX/")]
             names = [name for name in names if not name.endswith("/")]
             file = archive.open(names[0]) if len(names) == 1 else io.BytesIO()
-        unpacked = file.read(MOST_BYTES + 1)
     except Exception as error:  # a damaged file raises whatever the damage leads to
-        raise ValueError(
-            f"{source}: expected a whole compressed file without a password, got one that cannot "
-            "be decompressed"
-        ) from error
+        raise ValueError(DAMAGED.format(source)) from error
     if any(name.startswith("xl/") for name in names):
         raise ValueError(f"{source}: expected text, Parquet or Feather, got {EXCEL}")
     if len(names) != 1:
         raise ValueError(f"{source}: expected one file in the archive, got {len(names):,}")
-    if len(unpacked) > MOST_BYTES:
-        raise ValueError(
-            f"{source}: expected at most {MOST_BYTES:,} bytes when decompressed, got more: "
-            "decompress it first if they are meant"
-        )
-    return unpacked
+    return _Bytes(source, file, packed=True, most=most)
 
 
-def _read_arrow(source: str, content: bytes) -> tuple[tuple[Name, ...], tuple[np.ndarray, ...]]:
-    """Names and columns of a Parquet or Feather file."""
-    kind = "Parquet" if content.startswith(PARQUET) else "Feather"
+def _read_arrow(
+    source: str, file: _Bytes, rows: int | None
+) -> tuple[tuple[Name, ...], Iterator[tuple[np.ndarray, ...]]]:
+    """Names of a Parquet or Feather file, and its columns in parts."""
+    kind = "Parquet" if file.start.startswith(PARQUET) else "Feather"
     try:
         pyarrow = import_extra("pyarrow", "parquet")
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(f"{source} is a {kind} file, and {error}") from error
-    try:
-        buffer = pyarrow.BufferReader(content)
+    content = file.seekable_file()
+
+    def parts() -> Iterator[Any]:
         if kind == "Parquet":
-            table = import_extra("pyarrow.parquet", "parquet").ParquetFile(buffer).read()
+            stored = import_extra("pyarrow.parquet", "parquet").ParquetFile(content)
+            yield stored.schema_arrow.names
+            batches = [stored.read()] if rows is None else stored.iter_batches(rows)
         else:
-            table = import_extra("pyarrow.ipc", "parquet").open_file(buffer).read_all()
-        table.validate(full=True)
-        columns = tuple(_cells(column, pyarrow.types) for column in table.columns)
-    except Exception as error:  # a damaged file raises whatever the damage leads to
-        raise ValueError(
-            f"{source}: expected a whole {kind} file, got one that cannot be read"
-        ) from error
+            stored = import_extra("pyarrow.ipc", "parquet").open_file(content)
+            yield stored.schema.names
+            batches = [stored.read_all()] if rows is None else _batches(stored, rows)
+        for batch in batches:
+            batch.validate(full=True)
+            yield tuple(
+                _cells(pyarrow.chunked_array([column]) if rows else column, pyarrow.types)
+                for column in batch.columns
+            )
+
+    def guarded() -> Iterator[Any]:
+        try:
+            yield from parts()
+        except Exception as error:  # a damaged file raises whatever the damage leads to
+            raise ValueError(
+                f"{source}: expected a whole {kind} file, got one that cannot be read"
+            ) from error
+
+    found = guarded()
     # pandas keeps the row numbers of a frame so, where they are more than a range.
     indices = re.compile(r"__index_level_[0-9]+__")
-    return tuple("" if indices.fullmatch(name) else name for name in table.column_names), columns
+    return tuple("" if indices.fullmatch(name) else name for name in next(found)), found
+
+
+def _batches(stored: Any, rows: int) -> Iterator[Any]:
+    """The batches of a Feather file, none longer than so many rows."""
+    for place in range(stored.num_record_batches):
+        batch = stored.get_batch(place)
+        for start in range(0, batch.num_rows, rows):
+            yield batch.slice(start, rows)
 
 
 def _cells(column: Any, types: Any) -> np.ndarray:
@@ -160,47 +293,130 @@ def _cells(column: Any, types: Any) -> np.ndarray:
         return column.to_numpy().astype(np.float64)
     if types.is_integer(column.type) and not column.null_count:
         return column.to_numpy()
-    as_text = format if types.is_decimal(column.type) else lambda value, _: str(value).strip()
-    texts = ("" if value is None else as_text(value, "f") for value in column.to_pylist())
-    return np.array([*texts], object)
+    return _texts(column.to_pylist())
+
+
+def _texts(values: Iterable[Any]) -> np.ndarray:
+    """Values of Python as text, None as an empty one; decimals with all their digits."""
+    texts = (
+        "" if value is None else format(value, "f") if type(value) is Decimal else str(value)
+        for value in values
+    )
+    return np.array([text.strip() for text in texts], object)
+
+
+class _Text(io.TextIOBase):
+    """Text that is decoded as it is read, and whose first lines are looked at before."""
+
+    def __init__(self, source: str, file: _Bytes, encoding: str | None) -> None:
+        kind = next((words for start, words in REFUSED.items() if file.start.startswith(start)), "")
+        if kind:
+            raise ValueError(f"{source}: expected text, Parquet or Feather, got {kind}")
+        marked = next((name for mark, name in MARKS.items() if file.start.startswith(mark)), None)
+        self.source, self.file = source, file
+        self.name = marked or encoding or "utf-8"
+        self.advice = "" if marked or encoding else " (try --encoding cp1252 or latin-1)"
+        self.looked: list[str] = []
+        self.again: io.StringIO | None = None
+        try:
+            self.stream = io.TextIOWrapper(file, self.name, newline="")  # type: ignore[type-var]
+        except (LookupError, ValueError) as error:
+            raise self._unknown() from error
+
+    def lines(self) -> Iterator[str]:
+        """The lines from the first on, which are still there to be read."""
+        for place in itertools.count():
+            if place == len(self.looked):
+                self.looked.append(self._checked(self.stream.readline))
+            if not self.looked[place]:
+                return
+            yield self.looked[place]
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int | None = -1) -> str:
+        if self.again is None:
+            self.again, self.looked = io.StringIO("".join(self.looked), newline=""), []
+        return self.again.read(size) or self._checked(lambda: self.stream.read(size))
+
+    def _checked(self, take: Callable[[], str]) -> str:
+        try:
+            text = take()
+            if self.name != "utf-8":
+                text.encode()  # some encodings have halves of characters
+        except UnicodeError as error:
+            where, kind = "", self.name.upper().removesuffix("-SIG")
+            if isinstance(error, UnicodeDecodeError):
+                place = self.file.given - len(error.object) + error.start
+                where = f", got the byte 0x{error.object[error.start]:02x} at position {place:,}"
+            words = f"{self.source}: expected text in {kind}{where}{self.advice}"
+            raise ValueError(words) from error
+        except LookupError as error:
+            raise self._unknown() from error
+        if "\0" in text:
+            raise ValueError(f"{self.source}: expected text, got the byte 0x00")
+        return text
+
+    def _unknown(self) -> ValueError:
+        return ValueError(
+            f"--encoding: expected the name of an encoding, such as cp1252, got {self.name!r}"
+        )
 
 
 def _read_text(
-    source: str, content: bytes, encoding: str | None, decimal: str
-) -> tuple[np.ndarray, ...]:
-    """The columns of delimited text, as text."""
+    source: str, text: _Text, rows: int | None, header: bool, decimal: str
+) -> tuple[tuple[Name, ...], Iterator[tuple[np.ndarray, ...]]]:
+    """Names of delimited text, and its columns in parts, as text."""
     pandas = import_extra("pandas", "cli")
-    kind = next((words for start, words in REFUSED.items() if content.startswith(start)), None)
-    if kind is not None:
-        raise ValueError(f"{source}: expected text, Parquet or Feather, got {kind}")
-    content = _in_utf8(source, content, encoding)
-    if not content.strip():
+    filled = next((line for line in text.lines() if line.strip()), None)
+    if filled is None:
         raise ValueError(f"{source}: the file is empty")
-    said = re.match(rb'"?sep=(.)"?[ \t]*(\r\n|\r|\n)', content, re.IGNORECASE)
-    separator = said[1].decode("latin-1") if said else _separator(source, content, decimal)
+    said = re.fullmatch(r'"?sep=(.)"?[ \t]*[\r\n]+', next(text.lines()), re.IGNORECASE)
+    separator = said[1] if said else _separator(source, text, filled, decimal)
     separator = BLANKS if separator == " " else separator
     if separator not in SEPARATORS:
         raise ValueError(f"{source}: expected a separator of {_listed()}, got {separator!r}")
-    try:
-        # Of a row that is too short, pandas makes one that ends in empty cells.
-        frame = pandas.read_csv(
-            io.BytesIO(content),
-            sep=separator,
-            header=None,
-            dtype=object,
-            na_filter=False,
-            skipinitialspace=True,
-            skiprows=1 if said else 0,
-        )
-    except pandas.errors.EmptyDataError as error:
-        raise ValueError(f"{source}: the file is empty") from error
-    except pandas.errors.ParserError as error:
-        raise ValueError(f"{source}: expected rows as long as the first{_why(error)}") from error
-    columns = []
-    for _, column in frame.items():
-        codes, texts = pandas.factorize(column.to_numpy())
-        columns.append(np.array([text.strip() for text in texts], object)[codes])
-    return tuple(columns)
+
+    def frames() -> Iterator[Any]:
+        try:
+            # Of a row that is too short, pandas makes one that ends in empty cells.
+            reader = pandas.read_csv(
+                text,
+                sep=separator,
+                header=None,
+                dtype=object,
+                na_filter=False,
+                skipinitialspace=True,
+                skiprows=1 if said else 0,
+                iterator=True,
+            )
+            yield reader.read(None if rows is None else rows + header)
+            while rows is not None:
+                yield reader.read(rows)
+        except StopIteration:
+            return
+        except pandas.errors.EmptyDataError as error:
+            raise ValueError(f"{source}: the file is empty") from error
+        except pandas.errors.ParserError as error:
+            raise ValueError(
+                f"{source}: expected rows as long as the first{_why(error)}"
+            ) from error
+
+    parts = (tuple(_stripped(column.to_numpy()) for _, column in own.items()) for own in frames())
+    first = next(parts)
+    if not header:
+        return tuple(range(len(first))), itertools.chain([first], parts)
+    if len(first[0]) == 1:
+        raise ValueError(f"{source}: expected samples, got one row alone, which is the header")
+    own = tuple(column[1:] for column in first)
+    return tuple(column[0] for column in first), itertools.chain([own], parts)
+
+
+def _stripped(cells: np.ndarray) -> np.ndarray:
+    """The cells without blanks at their ends; equal ones are one object."""
+    codes, texts = import_extra("pandas", "cli").factorize(cells)
+    return np.array([text.strip() for text in texts], object)[codes]
 
 
 def _why(error: Exception) -> str:
@@ -211,34 +427,11 @@ def _why(error: Exception) -> str:
     return ", got a quotation mark that is not closed" * ("EOF inside string" in str(error))
 
 
-def _in_utf8(source: str, content: bytes, encoding: str | None) -> bytes:
-    """Text without a byte order mark."""
-    marks = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16"}
-    marks |= {codecs.BOM_UTF16_BE: "utf-16"}
-    marked = next((name for mark, name in marks.items() if content.startswith(mark)), None)
-    name = marked or encoding or "utf-8"
-    try:
-        text = content.decode(name).encode()
-    except (LookupError, ValueError) as error:
-        if not isinstance(error, UnicodeError):
-            raise ValueError(
-                f"--encoding: expected the name of an encoding, such as cp1252, got {name!r}"
-            ) from error
-        where, kind = "", name.upper().removesuffix("-SIG")
-        if isinstance(error, UnicodeDecodeError):
-            where = f", got the byte 0x{content[error.start]:02x} at position {error.start:,}"
-        advice = "" if marked or encoding else " (try --encoding cp1252 or latin-1)"
-        raise ValueError(f"{source}: expected text in {kind}{where}{advice}") from error
-    if b"\0" in text:
-        raise ValueError(f"{source}: expected text, got the byte 0x00")
-    return text
-
-
-def _separator(source: str, content: bytes, decimal: str) -> str:
-    """What separates the columns of a text in UTF-8."""
+def _separator(source: str, text: _Text, filled: str, decimal: str) -> str:
+    """What separates the columns of a text, of which a line is the first with anything in it."""
     best, most = None, 0
     for mark in sorted(SEPARATORS, key=lambda mark: mark == decimal):
-        lengths = _lengths(io.TextIOWrapper(io.BytesIO(content), "utf-8", newline=""), mark)
+        lengths = _lengths(text.lines(), mark)
         if len(lengths) and lengths[0] > 1:
             alike = lengths.count(lengths[0])
             if alike == len(lengths):
@@ -247,10 +440,9 @@ def _separator(source: str, content: bytes, decimal: str) -> str:
             if 2 * alike >= len(lengths) and alike > most:
                 best, most = mark, alike
     if best is None:
-        first = re.search(r"\S.*", content[:9999].decode(errors="ignore"))
         raise ValueError(
             f"{source}: expected columns separated by {_listed()}, as many in every row, got the "
-            f"first line {short(first[0] if first else '')}"
+            f"first line {short(filled.strip())}"
         )
     return best
 

@@ -1,23 +1,27 @@
-"""The columns of a table by what they hold: numbers, categories, or nothing to learn from."""
+"""The columns of a table by what is learned from them: numbers, categories, dates, or nothing."""
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
 from logistack._checks import import_extra
-from logistack.data import sources
+from logistack.data import kinds
 from logistack.data import table as tables
 from logistack.data.table import Table
 
-Kind: TypeAlias = Literal["number", "category", "left out"]
+Kind: TypeAlias = Literal["number", "boolean", "date", "category", "left out"]
 
 MOST_LEVELS = 50
 """A column of more different texts is left out: an indicator for each would be learned by heart."""
 NAMES = "its text is another in every row, as a name is"
 """Why a column of names is left out."""
-DATE = r"\d{4}-\d{1,2}-\d{1,2}([T ].*)?|\d{1,2}[./]\d{1,2}[./]\d{2,4}( .*)?"
+EXPECTED = {
+    "number": "numbers",
+    "boolean": "true or false",
+    "date": "dates such as 2024-02-01",
+}
+"""What the cells of a column are of which numbers are made."""
 
 
 class Column(NamedTuple):
@@ -30,8 +34,9 @@ class Column(NamedTuple):
         missing: in how many rows it has no value.
         distinct: how many different values it has beside.
         levels: its different texts in order, if it is a category.
-        low: its least number.
-        high: its greatest number.
+        low: its least number, or first day.
+        high: its greatest number, or last day.
+        parts: of a date, the name of each part, its least number and its greatest.
     """
 
     name: str
@@ -40,111 +45,133 @@ class Column(NamedTuple):
     missing: int
     distinct: int
     levels: tuple[str, ...] = ()
-    low: float | None = None
-    high: float | None = None
+    low: float | str | None = None
+    high: float | str | None = None
+    parts: tuple[tuple[str, float, float], ...] = ()
 
+    @property
+    def learned(self) -> list[int]:
+        """Which parts of a date tell rows apart; the first if none does, for it may be missing."""
+        return [at for at, (_, low, high) in enumerate(self.parts) if low < high] or [0]
 
-def table_of(data: Any, **reading: Any) -> Table:
-    """The table in a file, or of a frame of pandas or Polars.
+    @property
+    def features(self) -> list[str]:
+        """The columns of a frame that are made of it."""
+        if self.kind == "left out":
+            return []
+        if self.kind == "date":
+            return [f"{self.name}: {self.parts[at][0]}" for at in self.learned]
+        return [self.name]
 
-    Raises:
-        TypeError: if it is neither.
-        ValueError: if it has no rows, or what `sources.read` raises.
-    """
-    if isinstance(data, str | Path):
-        return sources.read(Path(data), **reading)
-    if not hasattr(data, "columns") or not hasattr(data, "to_dict"):
-        raise TypeError(f"data: expected a path or a frame, got {type(data).__name__}")
-    names = tuple(map(str, data.columns))
-    if not len(data) or not names:
-        raise ValueError(f"data: expected rows and columns, got a frame of shape {data.shape}")
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise ValueError(f"data: expected columns of different names, got {twice!r} twice")
-    columns = tuple(_cells(data[name].to_list()) for name in data.columns)
-    return Table("the frame", names, columns, first_row=False)
-
-
-def _cells(values: list[Any]) -> np.ndarray:
-    """The cells of a column of a frame: numbers if all are, else text, empty where missing."""
-    if all(
-        isinstance(value, int | float | np.number) and type(value) is not bool and value == value
-        for value in values
-    ):
-        return np.array(values)
-    texts = [
-        "" if value is None or value != value or str(value) in ("NaT", "<NA>") else str(value)
-        for value in values
-    ]
-    return np.array(texts, object)
+    @property
+    def holds(self) -> str:
+        """The same in words."""
+        if self.kind == "left out":
+            return f"left out: {self.why}"
+        if self.kind == "date":
+            names = ", ".join(self.parts[at][0] for at in self.learned)
+            return f"dates from {self.low} to {self.high}, as {names}"
+        if self.kind == "number":
+            return f"numbers from {self.low:.3g} to {self.high:.3g}"
+        if self.kind == "boolean":
+            return "true or false"
+        return ", ".join(self.levels[:6]) + ", …" * (len(self.levels) > 6)
 
 
 def column_of(table: Table, place: int) -> Column:
     """What a column holds, as its cells tell."""
-    name, pandas = str(table.names[place]), import_extra("pandas", "report")
     cells, codes = tables.different(table.columns[place])
-    lacking = np.array([tables.is_missing(cell) for cell in cells])
+    lacking = np.array([kinds.is_missing(cell) for cell in cells])
     missing = int(lacking[codes].sum())
     known = [cell for cell, lacks in zip(cells, lacking, strict=True) if not lacks]
-    rows = len(codes)
 
     def of(kind: Kind, why: str = "", **more: Any) -> Column:
-        return Column(name, kind, why, missing, len(known), **more)
+        return Column(str(table.names[place]), kind, why, missing, len(known), **more)
 
-    if not known:
+    kind = kinds.kind_of(known, table.decimal)
+    if kind == "nothing":
         return of("left out", "it has no value")
     if len(known) == 1 and not missing:
         return of("left out", "it is the same in every row")
-    if all(str(cell).lower() in tables.BOOLEANS for cell in known):
-        return of("number", low=0.0, high=1.0)
-    if all(tables.is_number(cell, table.decimal) for cell in known):
-        numbers = _floats(known, table.decimal)
-        infinite = not np.isfinite(numbers).all()
-        if infinite:
+    if kind == "boolean":
+        return of("boolean", low=0.0, high=1.0)
+    if kind == "number":
+        numbers = kinds.floats(known, table.decimal)
+        if np.isnan(numbers).any():
             return of("left out", "it has numbers beyond those of float64")
         return of("number", low=float(numbers.min()), high=float(numbers.max()))
     texts = sorted(map(str, known))
-    if pandas.Series(texts).str.fullmatch(DATE).all():
-        return of("left out", "it has dates, from which nothing is learned here")
-    if len(texts) > 1 and len(texts) == rows - missing:
+    if kind == "date":
+        parts = kinds.dates(known)
+        ranges = zip(
+            kinds.PARTS, parts.min(axis=0).tolist(), parts.max(axis=0).tolist(), strict=True
+        )
+        return of("date", low=texts[0][:10], high=texts[-1][:10], parts=tuple(ranges))
+    if all(map(kinds.UNSURE_DATE.fullmatch, texts)):
+        why = "it has dates that may be misread: write them as 2024-02-01"
+        return of("left out", why)
+    if len(texts) > 1 and len(texts) == len(codes) - missing:
         return of("left out", NAMES)
     if len(texts) > MOST_LEVELS:
         return of("left out", f"it has {len(texts):,} different texts")
     return of("category", levels=tuple(texts))
 
 
-def _floats(cells: Sequence[Any], decimal: str) -> np.ndarray:
-    mark = str.maketrans({",": "."}) if decimal == "," else {}
-    return np.array(
-        [float(cell.translate(mark)) if isinstance(cell, str) else float(cell) for cell in cells]
-    )
+def values_of(table: Table, column: Column, place: int) -> np.ndarray:
+    """What a column says in each row, for a model that has learned from one of its kind.
+
+    Returns:
+        `(n,)` text, None where missing, of a category; `(n, 1)` numbers, or `(n, parts)` of a
+        date, NaN where missing.
+
+    Raises:
+        ColumnError: if a cell is of another kind; it names the rows.
+    """
+    own = table.columns[place]
+    cells: Any = own
+    codes: Any = ...
+    if own.dtype.kind not in "iuf":
+        cells, codes = tables.different(own)
+    if column.kind == "category":
+        texts = [None if kinds.is_missing(cell) else str(cell) for cell in cells]
+        return np.array(texts, object)[codes]
+    make: dict[str, Callable[[Sequence[Any]], np.ndarray]] = {
+        "number": lambda cells: kinds.floats(cells, table.decimal),
+        "boolean": kinds.booleans,
+        "date": kinds.dates,
+    }
+    found = make[column.kind](cells).reshape(len(cells), -1)
+    unknown = [cells[at] for at in np.flatnonzero(np.isnan(found[:, 0]))]
+    what = f"{EXPECTED[column.kind]}, as the model has learned from"
+    tables.require(table, place, what, [cell for cell in unknown if not kinds.is_missing(cell)])
+    return found[codes]
 
 
 def frame_of(table: Table, columns: Sequence[Column], places: Sequence[int]) -> Any:
-    """A pandas frame of the columns that take part: float64, or text with None where missing."""
-    pandas = import_extra("pandas", "report")
+    """A pandas frame of what is learned from: float64, or text with None where missing.
+
+    Raises:
+        ColumnError: if a cell is of another kind than its column was.
+        ValueError: if a column has the name of a part of another.
+    """
+    used = [
+        (own, place) for own, place in zip(columns, places, strict=True) if own.kind != "left out"
+    ]
+    names = [name for own, _ in used for name in own.features]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ValueError(
+            f"{table.source}: expected no column {twice!r} beside the part of a date that is "
+            "called so: give one another name"
+        )
+    return framed([own for own, _ in used], [values_of(table, *one) for one in used])
+
+
+def framed(columns: Sequence[Column], values: Sequence[np.ndarray]) -> Any:
+    """The frame of columns whose values are known."""
     parts = {}
-    for column, place in zip(columns, places, strict=True):
-        if column.kind == "left out":
-            continue
-        cells, codes = tables.different(table.columns[place])
-        lacks = [tables.is_missing(cell) for cell in cells]
-        if column.kind == "category":
-            values: Any = np.array(
-                [None if lack else str(cell) for cell, lack in zip(cells, lacks, strict=True)],
-                object,
-            )
-        else:
-            values = np.array(
-                [
-                    np.nan if lack else _number(cell, table.decimal)
-                    for cell, lack in zip(cells, lacks, strict=True)
-                ]
-            )
-        parts[column.name] = values[codes]
-    return pandas.DataFrame(parts)
-
-
-def _number(cell: Any, decimal: str) -> float:
-    truth = tables.BOOLEANS.get(str(cell).lower())
-    return float(_floats([cell], decimal)[0]) if truth is None else float(truth)
+    for column, own in zip(columns, values, strict=True):
+        places = column.learned if column.kind == "date" else [0]
+        for name, at in zip(column.features, places, strict=True):
+            parts[name] = own if own.ndim == 1 else own[:, at]
+    return import_extra("pandas", "report").DataFrame(parts)

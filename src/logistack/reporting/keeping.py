@@ -12,9 +12,9 @@ from logistack._checks import import_extra
 from logistack.classifier import Classifier, load_classifier
 from logistack.data import table as tables
 from logistack.data.table import Table
-from logistack.reporting.columns import Column, frame_of
+from logistack.reporting.columns import Column, framed, values_of
 
-FORMAT = 1
+FORMAT = 2
 TRUSTED = ["numpy.dtype", "sklearn.compose._column_transformer._RemainderColsList"]
 """What skops reads beside scikit-learn's own."""
 
@@ -63,8 +63,9 @@ class Model:
         """
         from logistack.estimator.classifier import DISAGREEMENT
 
-        frame = frame_of(table, self.used, self.require(table))
-        inputs = self.preparation.transform(frame)
+        places = self.require(table)
+        values = [values_of(table, *own) for own in zip(self.used, places, strict=True)]
+        inputs = self.preparation.transform(framed(self.used, values))
         rows = self.classifier.probabilities(inputs).astype(np.float64)
         rows /= rows.sum(axis=1, keepdims=True)
         sets = jax.vmap(conformal.prediction_set, (0, None))(rows, self.threshold)
@@ -74,7 +75,7 @@ class Model:
             "probabilities": rows,
             "set": np.asarray(sets),
             "disagreement": self.classifier.apply(DISAGREEMENT["softmax"], inputs).information,
-            "outside": self._outside(frame),
+            "outside": np.stack([*map(_outside, self.used, values)], axis=1),
         }
 
     def require(self, table: Table) -> list[int]:
@@ -87,26 +88,8 @@ class Model:
                     f"{table.source}: no column {column.name!r}, which the model needs: it "
                     f"{tables.known_names(table)}"
                 )
-            if column.kind == "number":
-                cells, _ = tables.different(table.columns[place])
-                text = next((own for own in cells if not _counts(own, table.decimal)), None)
-                if text is not None:
-                    raise ValueError(
-                        f"{table.source}: column {column.name!r}: expected numbers, as the model "
-                        f"has learned from, got {tables.short(str(text))}"
-                    )
             places.append(place)
         return places
-
-    def _outside(self, frame: Any) -> np.ndarray:
-        parts = []
-        for column in self.used:
-            values = frame[column.name]
-            if column.kind == "category":
-                parts.append(values.notna() & ~values.isin(column.levels))
-            else:
-                parts.append((values < column.low) | (values > column.high))
-        return np.stack(parts, axis=1)
 
     def save(self, folder: str | Path) -> None:
         """Writes the network as safetensors and ONNX, its preparation, and what both are for."""
@@ -145,7 +128,10 @@ class Model:
             preparation = skops.load(folder / "preparation.skops", trusted=TRUSTED)
             classifier = load_classifier(folder / "network.safetensors")
             columns = [
-                Column(**{**own, "levels": tuple(own["levels"])}) for own in about["columns"]
+                Column(**own)._replace(
+                    levels=tuple(own["levels"]), parts=tuple(map(tuple, own["parts"]))
+                )
+                for own in about["columns"]
             ]
             labels = np.array(about["labels"])
             target, threshold = str(about["target"]), float(about["threshold"])
@@ -157,7 +143,10 @@ class Model:
         return cls(preparation, classifier, columns, labels, target, threshold)
 
 
-def _counts(cell: Any, decimal: str) -> bool:
-    """Whether a cell is a number, true, false or missing."""
-    known = tables.is_missing(cell) or str(cell).lower() in tables.BOOLEANS
-    return known or tables.is_number(cell, decimal)
+def _outside(column: Column, values: np.ndarray) -> np.ndarray:
+    """Whether each value of a column is below all, above all or unlike all that were there."""
+    if column.kind == "category":
+        return np.array([own is not None and own not in column.levels for own in values])
+    ranges: list[Any] = [own[1:] for own in column.parts] or [(column.low, column.high)]
+    low, high = np.array(ranges, np.float64).T
+    return ((values < low) | (values > high)).any(axis=1)

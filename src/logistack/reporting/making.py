@@ -15,9 +15,10 @@ from logistack._checks import import_extra
 from logistack.cli.question import Reading
 from logistack.cli.samples import find
 from logistack.data import table as tables
+from logistack.data.sources import table_of
 from logistack.data.table import Table
 from logistack.reporting import evaluation, figures, models, sentences
-from logistack.reporting.columns import column_of, frame_of, table_of
+from logistack.reporting.columns import column_of, frame_of
 from logistack.reporting.evaluation import Evaluation
 from logistack.reporting.keeping import Model
 from logistack.reporting.models import STACK

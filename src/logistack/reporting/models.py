@@ -52,8 +52,9 @@ def prepared(columns: Sequence[Column]) -> Any:
     compose = import_extra("sklearn.compose", "report")
     impute = import_extra("sklearn.impute", "report")
     preprocessing = import_extra("sklearn.preprocessing", "report")
-    numbers = [column.name for column in columns if column.kind == "number"]
-    gaps = [column.name for column in columns if column.kind == "number" and column.missing]
+    counted = [own for own in columns if own.kind not in ("category", "left out")]
+    numbers = [name for column in counted for name in column.features]
+    gaps = [column.features[0] for column in counted if column.missing]
     parts: list[tuple[str, Any, list[str]]] = []
     if numbers:
         # A column without a value in some fold stays one.

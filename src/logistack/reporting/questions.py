@@ -1,5 +1,6 @@
 """Is a line enough? The certificate of a table's complete rows, and features that give it away."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -35,6 +36,7 @@ class Line(NamedTuple):
         features: what each coordinate is called.
         leaks: the features that separate the classes alone, which is certified.
         samples: inputs and labels of the certificate.
+        dates: the columns of dates, which take no part: another line may use them.
         asked: what `logistack verify` reads beside the proof: which columns and rows it is of.
     """
 
@@ -49,6 +51,7 @@ class Line(NamedTuple):
     leaks: list[str]
     samples: Any = None
     asked: dict[str, Any] = {}  # noqa: RUF012 (nothing changes it)
+    dates: Sequence[str] = ()
 
 
 def line_of(
@@ -69,12 +72,20 @@ def line_of(
         unlabeled: where the rows without a label are in the file.
         reading: how it was read.
     """
-    kept = [place for place, own in zip(places, columns, strict=True) if own.kind != "left out"]
+    dates = [own.name for own in columns if own.kind == "date"]
+    kept = [
+        place
+        for place, own in zip(places, columns, strict=True)
+        if own.kind not in ("date", "left out")
+    ]
+    if not kept:
+        text = "There are no columns but dates, of which nothing is certified."
+        return Line(None, UNDECIDED, "", text, [], 0, 0, [], [], dates=dates)
     try:
         complete, left_out = designs.without_missing(table, [target, *kept])
     except ValueError:
         text = "Every row misses a value, so there is nothing to certify."
-        return Line(None, UNDECIDED, "", text, [], 0, len(table.columns[0]), [], [])
+        return Line(None, UNDECIDED, "", text, [], 0, len(table.columns[0]), [], [], dates=dates)
     if complete is not table and table.rows is not None:
         complete = complete._replace(rows=table.rows[complete.rows])
     in_file = tuple(sorted([*table.places(left_out), *unlabeled.tolist()]))
@@ -82,7 +93,7 @@ def line_of(
     for place, column in zip(places, columns, strict=True):
         if column.kind == "category":
             features += designs.indicators(complete, [place], keep=False)
-        elif column.kind == "number":
+        elif place in kept:
             features.append(Feature(place))
     design = Design(complete, target, tuple(features), in_file)
     inputs, labels = design.inputs(), design.labels()
@@ -90,7 +101,9 @@ def line_of(
     rows = len(labels)
 
     def without(text: str) -> Line:
-        return Line(None, UNDECIDED, "", text, [], rows, len(left_out), design.names, [])
+        return Line(
+            None, UNDECIDED, "", text, [], rows, len(left_out), design.names, [], dates=dates
+        )
 
     if count > MOST_CLASSES:
         return without(f"With {count} labels there are too many pairs to certify.")
@@ -105,6 +118,7 @@ def line_of(
         kind = (apart if count == 2 else apart.multinomial).kind
     except ValueError:
         kind = ""
+    without_dates = f"\nDates take no part in this: {', '.join(dates)}." if dates else ""
     leaks = []
     for place in dict.fromkeys(feature.column for feature in features):
         own = tuple(feature for feature in features if feature.column == place)
@@ -115,7 +129,7 @@ def line_of(
         found,
         (found if count == 2 else found.multinomial).verdict,
         kind,
-        found.describe(labels, design.names),
+        found.describe(labels, design.names) + without_dates,
         [place + 1 for place in complete.places(list(found.support(inputs, labels)))],
         rows,
         len(left_out),
@@ -123,6 +137,7 @@ def line_of(
         leaks,
         (inputs, labels),
         content(design, reading),
+        dates,
     )
 
 

@@ -72,6 +72,7 @@ def verdict(report: "Report") -> list[tuple[str, str]]:
         first = f"Whether a line is enough is not decided. {line.words}"
     else:
         of = "all rows" if not line.left_out else f"the {line.rows:,} rows without a missing value"
+        of += ", without the dates" if line.dates else ""
         first = f"For {of}, {line.answer}; this is proven."
     accuracy = found.estimates[STACK]["accuracy"]
     most = max(report.profile.classes.values()) / report.profile.rows
