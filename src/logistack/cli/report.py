@@ -189,19 +189,21 @@ def _predict(folder: Path, data: Path, out: Path | None, reading: dict[str, Any]
     model = Model.load(folder)
     rows = strange = 0
     with contextlib.ExitStack() as opened:
-        file: Any = sys.stdout
         for table in sources.tables(data, CHUNK, **reading):
             found = model.predict(table)
-            if not rows:  # there is something to write
-                if out is not None:
-                    file = opened.enter_context(_files.whole(out))
-                    file = opened.enter_context(io.TextIOWrapper(file, "utf-8", newline=""))
-                writer = csv.writer(file, lineterminator="\n")
+            text = io.StringIO()
+            writer = csv.writer(text, lineterminator="\n")
+            if not rows:  # no file is opened for what cannot be predicted
+                file = None if out is None else opened.enter_context(_files.whole(out))
                 writer.writerow(_heads(model))
             writer.writerows(_lines(model, found, rows))
+            if file is None:
+                sys.stdout.write(text.getvalue())
+            else:
+                file.write(text.getvalue().encode())
             rows += len(found["label"])
             strange += int(found["outside"].any(axis=1).sum())
-        file.flush()
+    sys.stdout.flush()
     print(
         f"{rows:,} rows predicted; {strange:,} have values unlike all that was learned from",
         file=sys.stderr,
@@ -215,7 +217,7 @@ def _heads(model: Any) -> list[str]:
 
 
 def _lines(model: Any, found: dict[str, np.ndarray], start: int) -> Iterator[tuple[Any, ...]]:
-    """The cells of the rows of predictions, column by column: row by row takes five times as long."""
+    """The cells of the rows of predictions, column by column, for row by row takes longer."""
     rows = range(start + 1, start + 1 + len(found["label"]))
     shares = [_texts(own, ".6g") for own in found["probabilities"].T]
     sets = _joined(found["set"], [str(label) for label in model.labels.tolist()])
