@@ -121,6 +121,34 @@ def test_encodings(tmp_path):
         read(tmp_path, text.encode("cp1252"))
 
 
+def test_what_is_wrong_is_found_wherever_it_stands(tmp_path):
+    path, rows = tmp_path / "data.csv", b"1,2\n" * 50_000
+    path.write_bytes(b"a,b\n" + rows + b"1,\xff\n")
+    for size in (None, 999):
+        with pytest.raises(ValueError, match=r"in UTF-8, got the byte 0xff at position 200,006"):
+            list(sources.tables(path, size))
+    for place in (6, 7, 8, 35_000):  # at the start of a part, and elsewhere
+        path.write_bytes(b"a,b\n" + rows[: 4 * place] + b"1,2,3\n" + rows)
+        with pytest.raises(ValueError, match=f"2 cells, got 3 in line {place + 2}"):
+            list(sources.tables(path, 7 if place < 9 else 7_000))
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5])
+def test_parts_are_cut_from_the_whole(tmp_path, size):
+    texts = [CSV, 'sep=;\na;b\n1;"x\n\n;y"\n2\n\n3;z\n', " 1  2 \n3 4\n\n 5 6", "a\tb\n1\t2"]
+    for text in texts:
+        for header in (True, False):
+            whole = read(tmp_path, text, header=header)
+            parts = list(sources.tables(tmp_path / "data.bin", size, header=header))
+            assert {part.names for part in parts} == {whole.names}
+            assert [len(part.columns[0]) for part in parts[:-1]] == [size] * (len(parts) - 1)
+            assert [row for part in parts for row in part.places(range(len(part.rows)))] == list(
+                range(len(whole.columns[0]))
+            )
+            joined = map(np.concatenate, zip(*(part.columns for part in parts), strict=True))
+            assert [column.tolist() for column in joined] == cells(whole)
+
+
 @pytest.fixture
 def frame():
     pyarrow = pytest.importorskip("pyarrow")
