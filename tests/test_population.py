@@ -14,6 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import logistack as ls
+from logistack._static import Static
+from logistack.estimator.optimizers import OPTIMIZERS, build
+from logistack.training import joining
+from logistack.training import sizes as sizes_module
 from logistack.training.groups import prepare_members
 from logistack.training.population import compiled_advance_members
 from logistack.training.spread import mesh_for
@@ -314,6 +318,24 @@ class TestSizes:
             assert all(np.less_equal(sizes[m], group.sizes).all() for m in group.members)
             assert group.waste == pytest.approx(work / sum(own))
             assert group.waste <= 1.3
+
+    def test_few_small_networks_of_one_depth_are_one_group(self):
+        sizes = [(7, width, 3) for width in (1, 4, 16, 64)]
+        more = 4 * 64 * 10 - sum(width * 10 for width in (1, 4, 16, 64))
+        samples = sizes_module.FEW // more
+        (group,) = ls.training.group_sizes(sizes, samples=samples)
+        assert group.sizes == (7, 64, 3)
+        assert len(ls.training.group_sizes(sizes, samples=samples + 1)) > 1
+
+    @pytest.mark.parametrize("name", sorted(OPTIMIZERS))
+    def test_optimizers_that_are_known_to_be_entrywise_are(self, name):
+        for decays in (False, True):
+            function = build(name, decays=decays)
+            assert joining.is_entrywise(function)
+            numbers = {"learning_rate": 0.1} | ({"weight_decay": 0.3} if decays else {})
+            optimizer = function(**numbers)
+            for sizes, widest in joining.TALL_AND_WIDE:
+                assert joining._trains_filled_up(Static(optimizer), "plain", None, sizes, widest)
 
 
 class TestErrors:

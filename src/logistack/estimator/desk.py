@@ -9,11 +9,12 @@ import contextlib
 import pickle
 import zlib
 from collections import defaultdict, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
 from typing import Any, NamedTuple
 
 import numpy as np
+from sklearn.base import clone
 
 from logistack.estimator.samples import Prepared
 from logistack.estimator.training import Job, train
@@ -99,6 +100,22 @@ class Desk:
             self._fitted[key].append(draft)
             self._earlier[key.settings, key.samples].append((key.epochs, draft))
         self._requests = []
+
+
+def fit_together(asked: Sequence[tuple[Any, Any, Any]]) -> list[Any]:
+    """Fits copies of estimators, each to its samples and labels, all at once.
+
+    Args:
+        asked: a `StackClassifier`, the samples and the labels of each fit.
+    """
+    desk = Desk()
+    with desk.open(asks=True):
+        for estimator, X, y in asked:
+            with contextlib.suppress(Asked):
+                clone(estimator).fit(X, y)
+    desk.train()
+    with desk.open(asks=False):
+        return [clone(estimator).fit(X, y) for estimator, X, y in asked]
 
 
 def open_desk() -> Desk | None:

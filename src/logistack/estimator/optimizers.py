@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from logistack.layers import Layer, Params
+from logistack.training.joining import is_entrywise
 
 OPTIMIZERS: dict[str, Callable[..., optax.GradientTransformation]] = {
     "adam": optax.adam,
@@ -55,4 +56,5 @@ def build(
 
         return optax.chain(function(**numbers), optax.stateless(shrink))
 
+    decayed.entrywise = is_entrywise(function)  # type: ignore[attr-defined]
     return decayed

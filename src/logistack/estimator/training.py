@@ -142,7 +142,9 @@ def train(jobs: Sequence[Job], callbacks: Sequence[Callback] = (), every: int = 
 
 def _by_size(jobs: Sequence[Job], places: list[int]) -> Iterator[list[int]]:
     """The jobs of each group of sizes, those of one size together."""
-    for group in group_sizes([jobs[place].sizes for place in places]):
+    first = jobs[places[0]]
+    samples = (_room([first]) or len(first.data.inputs)) * first.members
+    for group in group_sizes([jobs[place].sizes for place in places], samples=samples):
         yield sorted((places[member] for member in group.members), key=lambda at: jobs[at].sizes)
 
 

@@ -134,8 +134,9 @@ def prepare_members(
     if not isinstance(networks, list):
         return [group(np.arange(members), networks, None, None)]
     every = [sizes_of(each.params if isinstance(each, TrainState) else each) for each in networks]
+    samples_of_a_member = (train.inputs if run.rows is None else run.rows.places[0]).shape[0]
     groups = []
-    for together in group_sizes(every):
+    for together in group_sizes(every, samples=samples_of_a_member):
         for places, widest in _trained_together(run.recipe, together, every):
             sizes = [every[place] for place in places]
             units = None

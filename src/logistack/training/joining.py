@@ -10,6 +10,8 @@ import functools
 import itertools
 import math
 import re
+import threading
+from collections.abc import Hashable
 from typing import Any
 
 import jax
@@ -31,6 +33,10 @@ TALL_AND_WIDE = (
     ((3, 6, 2, 4), (3, 7, 7, 4)),
     ((3, 2, 2, 4), (3, 2, 7, 4)),
 )
+# Of these functions it is known, so that a first fit need not find out.
+ENTRYWISE = {optax.adam, optax.nadam, optax.amsgrad, optax.adagrad, optax.rmsprop, optax.sgd}
+# Threads that train at once would try all of it each for itself.
+_ONE_AT_A_TIME = threading.Lock()
 
 
 def joined_for(recipe: Recipe, params: Params) -> Params:
@@ -56,10 +62,21 @@ def trains_filled_up(recipe: Recipe, least: Sizes, widest: Sizes) -> bool:
     That is tried from the least sizes to the widest, between which a threshold would lie, and on
     layers that are taller or wider when they are filled up, or no longer so.
     """
+    if is_entrywise(recipe.optimizer.value):
+        return True
     if recipe.traced:
         return False
     kind = recipe.optimizer, recipe.coordinates, _kinds(recipe)
-    return all(_trains_filled_up(*kind, *pair) for pair in (*TALL_AND_WIDE, (least, widest)))
+    with _ONE_AT_A_TIME:
+        return all(_trains_filled_up(*kind, *pair) for pair in (*TALL_AND_WIDE, (least, widest)))
+
+
+def is_entrywise(optimizer: Any) -> bool:
+    """Whether an optimizer is known to treat every number by itself, or says that it does."""
+    if isinstance(optimizer, functools.partial):
+        optimizer = optimizer.func
+    known = isinstance(optimizer, Hashable) and optimizer in ENTRYWISE
+    return known or getattr(optimizer, "entrywise", False) is True
 
 
 @functools.lru_cache(maxsize=256)

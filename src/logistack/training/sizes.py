@@ -22,6 +22,8 @@ Sizes: TypeAlias = tuple[int, ...]
 
 # By how much the work of a group may exceed that of its members by themselves.
 WASTE = 1.3
+# So many multiplications more an epoch take milliseconds, and one more program takes seconds.
+FEW = 2**22
 
 
 class SizeGroup(NamedTuple):
@@ -38,14 +40,16 @@ class SizeGroup(NamedTuple):
     waste: float
 
 
-def group_sizes(sizes: Sequence[Sequence[int]]) -> list[SizeGroup]:
+def group_sizes(sizes: Sequence[Sequence[int]], *, samples: int | None = None) -> list[SizeGroup]:
     """Groups networks by depth, and by width so that filling up wastes at most a factor of 1.3.
 
     Of each depth the networks are taken by their numbers of multiplications, Σ nₗ nₗ₋₁, the
-    smallest first, and a group ends before it would waste more.
+    smallest first, and a group ends before it would waste more. For few and small networks and
+    samples it may waste more, up to 2²² multiplications an epoch: one program less is worth them.
 
     Args:
         sizes: those of each network, the inputs first, as `init_params` takes them.
+        samples: how many each learns from; None for many.
 
     Returns:
         The groups, in which every network is once.
@@ -61,17 +65,20 @@ def group_sizes(sizes: Sequence[Sequence[int]]) -> list[SizeGroup]:
     for place, size in enumerate(own):
         by_shape.setdefault(_runs(size), []).append(place)
     return [
-        group for runs, places in sorted(by_shape.items()) for group in _groups(own, places, runs)
+        group
+        for runs, places in sorted(by_shape.items())
+        for group in _groups(own, places, runs, 0 if samples is None else FEW // samples)
     ]
 
 
-def _groups(own: Sequence[Sizes], places: list[int], runs: Any) -> Iterator[SizeGroup]:
+def _groups(own: Sequence[Sizes], places: list[int], runs: Any, few: int) -> Iterator[SizeGroup]:
     members: list[int] = []
     work, widest = 0, own[places[0]]
     for place in sorted(places, key=lambda place: (_work(own[place]), own[place])):
         wider = tuple(np.maximum(widest, own[place]).tolist()) if members else own[place]
         more = work + _work(own[place])
-        fits = (len(members) + 1) * _work(wider) <= WASTE * more and _runs(wider) == runs
+        filled = (len(members) + 1) * _work(wider)
+        fits = filled <= max(WASTE * more, more + few) and _runs(wider) == runs
         if members and not fits:
             yield SizeGroup(widest, tuple(members), len(members) * _work(widest) / work)
             members, wider, more = [], own[place], _work(own[place])
