@@ -6,6 +6,7 @@ import re
 import numpy as np
 import pandas
 import pytest
+from scipy import stats
 from sklearn import metrics
 from sklearn.dummy import DummyClassifier
 
@@ -14,9 +15,15 @@ from logistack.cli import main
 from logistack.data.sources import table_of
 from logistack.reporting import Model, evaluation, models
 from logistack.reporting.columns import column_of, frame_of
+from logistack.reporting.drift import moved
+from logistack.reporting.making import _drift, _read
 from logistack.reporting.models import BOOSTING, LINE, STACK
+from logistack.reporting.sides import Sides
+from logistack.reporting.unfinished import Unfinished
 
 ROWS = 90
+LONG = 1e6
+"""Seconds, so that what is found does not depend on how fast it is."""
 
 
 def make_table():
@@ -44,7 +51,7 @@ def make_table():
 def made(tmp_path_factory):
     path = tmp_path_factory.mktemp("data") / "data.csv"
     make_table().to_csv(path, index=False)
-    return ls.report(path, "label", quick=True)
+    return ls.report(path, "label", quick=True, time_limit=LONG)
 
 
 @pytest.fixture(scope="module")
@@ -101,9 +108,47 @@ def test_scores_are_those_of_scikit_learn(classes):
 def test_a_group_is_never_on_both_sides():
     rng = np.random.default_rng(2)
     groups, codes = rng.integers(0, 20, 200), rng.integers(0, 2, 200)
-    for train, test in evaluation.splits_of(codes, groups, 5, 0):
+    for train, test in Sides(groups=groups).splits(codes, 5, 0):
         assert not set(groups[train]) & set(groups[test])
         assert sorted([*train, *test]) == list(range(200))
+    with pytest.raises(ValueError, match=r"group: expected at least 5 groups, got 3"):
+        Sides(groups=groups % 3).splits(codes, 5, 0)
+    with pytest.raises(ValueError, match=r"group: expected labels to vary within more than one"):
+        Sides(groups=np.r_[np.arange(9), np.full(9, 9)]).splits(np.repeat([0, 1], 9), 2, 0)
+
+
+def test_what_is_held_out_is_later_than_what_is_learned_from():
+    rng = np.random.default_rng(3)
+    times, codes = rng.integers(0, 40, 200), rng.integers(0, 3, 200)
+    splits = Sides(times=times).splits(codes, 5, 0)
+    assert len(splits) == 5
+    for train, test in splits:
+        assert times[train].max() < times[test].min()
+    held = np.concatenate([test for _, test in splits])
+    assert len(held) == len(set(held)) > 150
+    late = np.where(times > 25, codes, 0)  # of the others there is none before
+    assert 1 <= len(Sides(times=times).splits(late, 5, 0)) < 5
+    with pytest.raises(ValueError, match=r"time: expected two rows of every label before"):
+        Sides(times=times).splits((times > 38).astype(int), 5, 0)
+
+
+def test_columns_that_drift_are_those_that_scipy_finds():
+    rng = np.random.default_rng(4)
+    before = pandas.DataFrame({"same": rng.normal(size=500), "moved": rng.normal(size=500)})
+    after = pandas.DataFrame({"same": rng.normal(size=300), "moved": rng.normal(size=300) + 0.5})
+    before["color"] = rng.choice(["red", "blue"], 500).astype(object)
+    after["color"] = rng.choice(["red", "green"], 300, p=[0.1, 0.9]).astype(object)
+    before["gaps"] = after["gaps"] = 1.0
+    after.loc[:150, "gaps"] = np.nan
+    found = {own.name: own for own in moved(before, after)}
+    assert list(found) == ["color", "gaps", "moved"]  # the farthest first
+    test = stats.ks_2samp(before["moved"], after["moved"], method="asymp")
+    assert found["moved"].distance == test.statistic
+    assert found["moved"].p == pytest.approx(4 * test.pvalue)
+    shares = [own["color"].value_counts(normalize=True) for own in (before, after)]
+    distance = shares[0].sub(shares[1], fill_value=0).abs().sum() / 2
+    assert found["color"].distance == pytest.approx(distance)
+    assert moved(before, before) == []
 
 
 def test_preparation_learns_from_the_rows_it_is_given_alone():
@@ -168,15 +213,15 @@ def test_the_folder_has_a_page_that_needs_nothing_else(folder, made):
     assert not re.findall(r"""(?:src|href)\s*=\s*["'](?!#)""", page)
     assert "url(http" not in page
     assert "&lt;b&gt;bold&lt;/b&gt;" in page  # what is in the data is no markup
-    assert page.count("<svg") == 3
+    assert page.count("<svg") == 4
     said = (folder / "report.md").read_text()
     for text, section in made.verdict:
         assert text in said
         assert f'id="{section}"' in page
     content = json.loads((folder / "report.json").read_text())
     assert content["verdict"] == [text for text, _ in made.verdict]
-    assert [*content] == ["source", "target", "settings", "verdict", "doubts", "data", "line",
-                          "models", "sure"]  # fmt: skip
+    assert [*content] == ["source", "target", "settings", "unfinished", "verdict", "doubts",
+                          "data", "line", "models", "sure", "training", "learning_curve", "test"]  # fmt: skip
     assert main(["verify", str(folder / "proof.json"), made.source]) == 0
     proof = ls.certificate_from_json((folder / "proof.json").read_text())
     assert proof.verify(*made.line.samples)
@@ -225,6 +270,12 @@ def test_columns_that_do_not_fit_are_named(folder, tmp_path, capsys, change, wor
         ({"label": "yes"}, ["--target", "label"], "expected two labels or more .*'yes' alone"),
         ({"label": np.arange(ROWS) / 7}, ["--target", "label"], "is this the target"),
         ({"label": ["a"] * 87 + ["b"] * 3}, ["--target", "label"], "at least 4 rows .* 3 of 'b'"),
+        (
+            {},
+            ["--target", "label", "--time", "color"],
+            "'color': expected a number, or a date such",
+        ),
+        ({}, ["--target", "label", "--time", "size", "--group", "name"], "time: expected no group"),
         ({}, ["--target", "label", "--group", "zoo"], "group: no column 'zoo'"),
         ({}, ["--target", "label", "--ignore", "label"], "target: expected a column that is not"),
         ({}, ["--target", "label", "--seed", "-1"], "seed: expected 0 to 2147483647, got -1"),
@@ -236,3 +287,75 @@ def test_what_cannot_be_reported_is_told(tmp_path, capsys, change, options, word
     assert main(["report", str(tmp_path / "data.csv"), *options, "--out", str(out)]) == 2
     assert re.search(words, capsys.readouterr().err)
     assert not out.exists()
+
+
+def test_rows_of_another_table_are_compared(made):
+    frame = make_table()
+    other = frame.assign(weight=frame["weight"] + 3, label=frame["label"].replace("yes", "maybe"))
+    asked = _read(frame, "label", None, None, (), {})
+    drift = _drift(made, asked, table_of(other))
+    assert [own.name for own in drift.moved] == ["weight"]
+    known = other["label"] == "no"
+    assert (drift.labeled, drift.unknown) == (known.sum(), (other["label"] == "maybe").sum())
+    said = made.model.predict(table_of(other))["label"][known]
+    assert drift.scores["accuracy"] == pytest.approx(np.mean(said == "no"))
+
+
+def test_an_interrupted_report_goes_on_where_it_was(tmp_path, monkeypatch, capsys, made):
+    path, out = tmp_path / "data.csv", tmp_path / "report"
+    make_table().to_csv(path, index=False)
+    command = ["report", str(path), "--target", "label", "--quick", "--out", str(out)]
+    command += ["--time-limit", str(LONG)]
+    once = evaluation._fold
+    folds = []
+
+    def fold(rows, effort, seed, cut):
+        if len(folds) == 3:
+            raise KeyboardInterrupt
+        folds.append(cut)
+        return once(rows, effort, seed, cut)
+
+    monkeypatch.setattr(evaluation, "_fold", fold)
+    assert main(command) == 130
+    assert "the same command goes on" in capsys.readouterr().err
+    content = json.loads((out / "report.json").read_text())
+    assert content["unfinished"] == "the comparison of models"
+    assert content["models"]["folds"] == 3
+    assert "Unfinished" in (out / "report.html").read_text()
+    assert not (out / "model").exists()
+
+    monkeypatch.setattr(evaluation, "_fold", lambda *own: (folds.append(own[-1]), once(*own))[1])
+    assert main(command) == 0
+    assert len(folds) == 5  # none is done twice
+    assert not (out / "unfinished").exists()
+    content = json.loads((out / "report.json").read_text())
+    whole = json.loads(made.to_json())
+    for part in ("models", "sure", "training", "learning_curve"):
+        assert content[part] == whole[part], part
+
+
+def test_what_was_kept_for_another_question_is_not_taken(tmp_path):
+    made = {"numbers": np.arange(3)}
+    first = Unfinished(tmp_path / "kept", "one", np.ones(3))
+    np.testing.assert_equal(first.kept("fold-0", lambda: made), made)
+    again = Unfinished(tmp_path / "kept", "one", np.ones(3))
+    np.testing.assert_equal(again.kept("fold-0", dict), made)
+    (tmp_path / "kept" / "fold-0.npz").write_bytes(b"half a file")
+    np.testing.assert_equal(again.kept("fold-0", lambda: made), made)
+    (tmp_path / "kept" / "mine.txt").write_text("not to be touched")
+    other = Unfinished(tmp_path / "kept", "one", np.zeros(3))
+    assert other.kept("fold-0", dict) == {}
+    other.clear()
+    assert [path.name for path in (tmp_path / "kept").iterdir()] == ["mine.txt"]
+
+
+def test_labels_of_few_rows_are_left_out_of_the_comparison_and_told():
+    frame = make_table()[["size", "weight", "label"]].dropna()
+    frame.iloc[[1, 2], 2] = "rare"
+    report = ls.report(frame, "label", quick=True, time_limit=0)
+    assert report.labels == ["no", "yes"]
+    assert report.profile.rare == {"rare": [2, 3]}
+    assert any("rare" in doubt for doubt in report.doubts)
+    assert len(report.line.pairs) == 6  # the certificate is of all of them
+    assert report.evaluation.folds == evaluation.SEVERAL  # no time for more
+    assert report.evaluation.unfinished

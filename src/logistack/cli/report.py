@@ -80,6 +80,22 @@ def report_command(conf: Any) -> Callable[..., Callable[[], int]]:
                 help_behavior_hint="",
             ),
         ] = None,
+        time: Annotated[
+            str | None,
+            arg(
+                metavar="COLUMN",
+                help="When each row was: rows held out come later than those learned from.",
+                help_behavior_hint="",
+            ),
+        ] = None,
+        test: Annotated[
+            Path | None,
+            arg(
+                metavar="OTHER.CSV",
+                help="Another table, to find out whether the model fits its rows, too.",
+                help_behavior_hint="",
+            ),
+        ] = None,
         ignore: Annotated[
             tuple[str, ...],
             arg(metavar="COLUMN ...", help="Columns that are no features.", help_behavior_hint=""),
@@ -87,7 +103,7 @@ def report_command(conf: Any) -> Callable[..., Callable[[], int]]:
         seed: Annotated[int, arg(metavar="N", help="What all that is random is drawn from.")] = 0,
         time_limit: Annotated[
             float,
-            arg(metavar="SECONDS", help="After these no further repeat of the folds begins."),
+            arg(metavar="SECONDS", help="In which to end, if two folds and the final fit can."),
         ] = 60.0,
         quick: Annotated[
             bool, flag, arg(help="Try fewer sizes and networks.", help_behavior_hint="")
@@ -98,8 +114,8 @@ def report_command(conf: Any) -> Callable[..., Callable[[], int]]:
         reading: Annotated[Reading, arg(name="", constructor=_reading(conf)), conf.OmitArgPrefixes],
     ) -> Callable[[], int]:
         options = {
-            "group": group, "ignore": ignore, "seed": seed, "time_limit": time_limit,
-            "quick": quick, "header": not no_header,
+            "group": group, "time": time, "test": test, "ignore": ignore, "seed": seed,
+            "time_limit": time_limit, "quick": quick, "header": not no_header,
         }  # fmt: skip
         return functools.partial(_report, data, target, out, options | reading._asdict())
 
@@ -107,14 +123,27 @@ def report_command(conf: Any) -> Callable[..., Callable[[], int]]:
     return report
 
 
+UNFINISHED = "unfinished"
+"""The folder, beside the report, from which an interrupted one goes on."""
+
+
 def _report(data: Path, target: str, out: Path, options: dict[str, Any]) -> int:
-    from logistack.reporting import report
+    from logistack.reporting import Interrupted, report
 
     out = _files.local_path("--out", out)
     if out.exists() and not out.is_dir():
         raise ValueError(f"--out: expected a folder or none, got the file {out}")
     with _bar() as tell:
-        made = report(data, target, tell=tell, **options)
+        try:
+            made = report(data, target, tell=tell, checkpoint_path=out / UNFINISHED, **options)
+        except Interrupted as interrupted:
+            interrupted.report.save(out)
+            print(
+                f"logistack: {interrupted}; what was finished is in {out / 'report.html'}, and "
+                "the same command goes on",
+                file=sys.stderr,
+            )
+            return 130
         made.save(out)
     for number, (text, _) in enumerate(made.verdict, 1):
         print(f"{number}. {text}")

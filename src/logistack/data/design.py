@@ -68,9 +68,7 @@ def without_missing(table: Table, columns: Sequence[int]) -> tuple[Table, tuple[
         raise ValueError(f"{table.source}: expected a row without a missing value, got none")
     if not lacking.any():
         return table, ()
-    kept = np.flatnonzero(~lacking)
-    parts = tuple(cells[kept] for cells in table.columns)
-    return table._replace(columns=parts, rows=kept), tuple(np.flatnonzero(lacking).tolist())
+    return table.taken(np.flatnonzero(~lacking)), tuple(np.flatnonzero(lacking).tolist())
 
 
 def is_text(table: Table, column: int) -> bool:

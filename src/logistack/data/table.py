@@ -57,6 +57,11 @@ class Table(NamedTuple):
         """Where some rows are in the file, from 0 on."""
         return list(rows) if self.rows is None else self.rows[list(rows)].tolist()
 
+    def taken(self, rows: np.ndarray) -> "Table":
+        """The table of some rows, by their places."""
+        columns = tuple(own[rows] for own in self.columns)
+        return self._replace(columns=columns, rows=rows if self.rows is None else self.rows[rows])
+
     def lacks(self, cell: Cell) -> bool:
         """Whether a label or a level is missing."""
         return is_missing(cell) if self.missing or isinstance(cell, float) else cell == ""

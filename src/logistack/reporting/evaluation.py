@@ -1,7 +1,11 @@
 """How good the models are on rows that they have not seen: scores, intervals, differences."""
 
+import contextlib
+import functools
 import time
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import jax
@@ -11,16 +15,21 @@ from scipy import stats
 from logistack import conformal
 from logistack._checks import import_extra
 from logistack.reporting import models
-from logistack.reporting.columns import Column
-from logistack.reporting.models import BOOSTING, LINE, STACK, Effort
+from logistack.reporting.models import ALL, BOOSTING, LINE, STACK, Effort
+from logistack.reporting.sides import Sides, inner
 from logistack.statistics import Difference, compare
 from logistack.statistics.comparison import standard_error
 
 ALPHA = 0.1
 """How often a prediction set may miss the label."""
-SHUFFLES = 5
 MOST_ROWS = 1_000
-"""So many rows are shuffled, at most."""
+"""So many rows of a fold are shuffled, at most."""
+MOST_COLUMNS = 300
+"""With more, columns are not shuffled one by one."""
+FRACTIONS = (0.25, 0.5)
+"""Of the rows to learn from, beside all of them."""
+SEVERAL = 2
+"""The least number of folds that an interval is made of."""
 HIGHER = {
     "accuracy": True,
     "balanced accuracy": True,
@@ -29,6 +38,52 @@ HIGHER = {
     "Brier": False,
 }
 """The scores, and whether more is better."""
+
+
+class Rows(NamedTuple):
+    """What is learned from.
+
+    Attributes:
+        frame: the features, a row for each label.
+        codes: the labels as 0 … K − 1, `(n,)`.
+        columns: what the features hold.
+        sides: what binds rows to a side of a fold.
+    """
+
+    frame: Any
+    codes: np.ndarray
+    columns: Sequence[Any]
+    sides: Sides
+
+    @property
+    def classes(self) -> int:
+        """How many labels there are."""
+        return int(self.codes.max()) + 1
+
+
+class Fold(NamedTuple):
+    """What one fold has shown, in arrays.
+
+    Attributes:
+        draw: of which draw of the folds it is.
+        train: the rows learned from.
+        test: the rows held out.
+        probabilities: `(models, rows held out, classes)`, in the order of `ALL`.
+        nats: how far the members of the stack disagree about each row held out.
+        chosen: which of the stack's candidates did best on the inner folds.
+        losses: the log loss of every candidate of the stack on the rows held out.
+        importance: by feature, how much the log loss rises where it is shuffled; empty if that was
+            not asked.
+    """
+
+    draw: np.ndarray
+    train: np.ndarray
+    test: np.ndarray
+    probabilities: np.ndarray
+    nats: np.ndarray
+    chosen: np.ndarray
+    losses: np.ndarray
+    importance: np.ndarray
 
 
 class Estimate(NamedTuple):
@@ -45,23 +100,44 @@ class Estimate(NamedTuple):
     high: float
 
 
+class Size(NamedTuple):
+    """One of the sizes that a stack may have.
+
+    Attributes:
+        hidden: the units of each hidden layer.
+        loss: its log loss on rows held out.
+        worse: how much that is above the best size's, fold by fold; None for the best.
+    """
+
+    hidden: tuple[int, ...]
+    loss: Estimate
+    worse: Difference | None
+
+
 class Evaluation(NamedTuple):
     """What the folds have shown.
 
     Attributes:
-        scores: by model and score, a number for each fold of each repeat.
+        rows: which rows were held out at least once.
+        codes: their labels as 0 … K − 1.
+        scores: by model and score, a number for each fold.
         estimates: by model and score.
         differences: by the other model and score, the stack beside it.
-        probabilities: by model, those of each row where it was held out, the mean over repeats.
+        probabilities: by model, those of each row that was held out, the mean over draws.
         coverage: how often a prediction set for 90% holds the label of a row held out.
         set_size: how many labels such a set has, on average.
         disagreement: of the members of the stack about each row held out, in nats.
         chosen: which sizes of hidden layers were chosen, and how often.
-        folds: how many folds there were.
-        repeats: how often they were drawn.
-        unfinished: whether time ran out before all were done.
+        sizes: every size that was tried.
+        best: which of them is best, and delivered.
+        importance: by feature, how much log loss rises where its values are shuffled.
+        folds: how many folds were evaluated.
+        draws: how often the folds were drawn.
+        unfinished: whether some were left out, for time or since it was interrupted.
     """
 
+    rows: np.ndarray
+    codes: np.ndarray
     scores: dict[str, dict[str, list[float]]]
     estimates: dict[str, dict[str, Estimate]]
     differences: dict[str, dict[str, Difference]]
@@ -70,102 +146,330 @@ class Evaluation(NamedTuple):
     set_size: float
     disagreement: np.ndarray
     chosen: dict[str, int]
+    sizes: list[Size]
+    best: int
+    importance: dict[str, Estimate]
     folds: int
-    repeats: int
+    draws: int
     unfinished: bool
 
+    def accuracy_by_disagreement(self) -> list[float]:
+        """The accuracy of the stack on the third of the rows its members agree most on, and so on.
 
-def splits_of(
-    codes: np.ndarray, groups: np.ndarray | None, folds: int, seed: int
-) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Stratified folds; a group is never on both sides."""
-    selection = import_extra("sklearn.model_selection", "report")
-    kind = selection.StratifiedKFold if groups is None else selection.StratifiedGroupKFold
-    cut = kind(folds, shuffle=True, random_state=seed)
-    return list(cut.split(np.zeros((len(codes), 1)), codes, groups))
+        Where it falls from third to third, disagreement tells which predictions to doubt.
+        """
+        right = self.probabilities[STACK].argmax(axis=1) == self.codes
+        order = np.argsort(self.disagreement, kind="stable")
+        return [float(right[part].mean()) for part in np.array_split(order, 3) if len(part)]
 
 
-def evaluate(
-    frame: Any,
-    codes: np.ndarray,
-    columns: list[Column],
-    *,
-    groups: np.ndarray | None,
+Kept = Callable[[str, Callable[[], dict[str, np.ndarray]]], dict[str, np.ndarray]]
+"""Makes arrays of a name, or takes those that an earlier run has made."""
+
+
+Cut = tuple[int, np.ndarray, np.ndarray]
+"""Of which draw a fold is, the rows it learns from, and those held out."""
+
+
+def cuts_of(rows: Rows, effort: Effort, seed: int) -> list[Cut]:
+    """All folds that there may be."""
+    draws = 1 if rows.sides.times is not None else effort.repeats
+    return [
+        (draw, *split)
+        for draw in range(draws)
+        for split in rows.sides.splits(rows.codes, effort.folds, seed + draw)
+    ]
+
+
+def folds_of(
+    rows: Rows,
     effort: Effort,
+    cuts: Sequence[Cut],
     seed: int,
+    *,
     deadline: float,
+    kept: Kept,
     tell: Callable[[float], None],
-) -> Evaluation:
-    """Scores every model on the same folds, each tuned within the rows that it learns from.
+) -> Iterator[Fold]:
+    """Evaluates every model on one fold after the other, tuned within the rows it learns from.
 
     Args:
-        frame: the features.
-        codes: the labels as 0 … K − 1.
-        columns: what the features hold.
-        groups: of which group each row is, if rows of one belong together.
+        rows: what is learned from.
         effort: how much is tried.
+        cuts: the folds.
         seed: what everything is drawn from.
-        deadline: no repeat begins that would end after this time of `time.monotonic`.
+        deadline: no fold but the first two begins that would end after this time of
+            `time.monotonic`, if it took as long as the one before.
+        kept: where finished folds are.
         tell: called with the share that is done.
     """
-    count = int(codes.max()) + 1
+    spent = 0.0
+    for place, cut in enumerate(cuts):
+        begun = time.monotonic()
+        if place >= SEVERAL and begun + spent > deadline:
+            return
+        make = functools.partial(_fold, rows, effort, seed, cut)
+        yield Fold(**kept(f"fold-{place}", make))
+        spent = time.monotonic() - begun
+        tell((place + 1) / len(cuts))
+
+
+def _fold(rows: Rows, effort: Effort, seed: int, cut: Cut) -> dict[str, np.ndarray]:
+    """Tunes, fits and asks every kind of model; what a `Fold` has."""
+    draw, train, test = cut
+    own = rows.codes[train]
+    tuning = inner(rows.sides.taken(train), own, effort.inner, seed)
+    sides = [(train, test), *((train[one], train[other]) for one, other in tuning)]
+    # What is prepared here is the same for all models.
+    preparations = [models.prepared(rows.columns).fit(rows.frame.iloc[one]) for one, _ in sides]
+    parts = [
+        (preparation.transform(rows.frame.iloc[one]), rows.codes[one],
+         preparation.transform(rows.frame.iloc[other]), rows.codes[other])
+        for preparation, (one, other) in zip(preparations, sides, strict=True)
+    ]  # fmt: skip
+    # The stacks are compiled and trained beside the others.
+    with quiet(), ThreadPoolExecutor(1) as beside:
+        others = {
+            name: beside.submit(_tuned, name, parts, rows.classes, effort, seed)
+            for name in ALL
+            if name != STACK
+        }
+        stack = _tuned(STACK, parts, rows.classes, effort, seed)
+        found = {name: stack if name == STACK else others[name].result() for name in ALL}
+    best = stack.fitted[stack.chosen]
+    return Fold(
+        draw=np.array(draw),
+        train=train,
+        test=test,
+        probabilities=np.stack([own.rows[own.chosen] for own in found.values()]),
+        nats=np.asarray(best.disagreement(parts[0][2]).information),
+        chosen=np.array(stack.chosen),
+        losses=np.array([_log_loss(parts[0][3], own) for own in stack.rows]),
+        importance=np.zeros(0)
+        if draw or rows.frame.shape[1] > MOST_COLUMNS
+        else _importance(preparations[0], best, rows, test, seed),
+    )._asdict()
+
+
+class _Tuned(NamedTuple):
+    """The candidates of a kind fitted to the rows of a fold, and which of them is chosen."""
+
+    fitted: list[Any]
+    rows: list[np.ndarray]
+    chosen: int
+
+
+def _tuned(name: str, parts: Sequence[Any], classes: int, effort: Effort, seed: int) -> _Tuned:
+    """Fits all candidates to all parts, and chooses by all parts but the first."""
+    candidates = ALL[name].candidates(effort, seed)
+    if len(candidates) == 1:
+        parts = parts[:1]
+    fitted = ALL[name].fit([(model, *part[:2]) for part in parts for model in candidates])
+    count = len(candidates)
+    losses = np.zeros(count)
+    for place, part in enumerate(parts[1:], 1):
+        for candidate in range(count):
+            own = spread_out(fitted[place * count + candidate], part[2], classes)
+            losses[candidate] += _log_loss(part[3], own)
+    return _Tuned(
+        fitted[:count],
+        [spread_out(model, parts[0][2], classes) for model in fitted[:count]],
+        int(losses.argmin()),
+    )
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Says nothing of fits that do not converge: of the one that is delivered the report tells."""
+    exceptions = import_extra("sklearn.exceptions", "report")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=exceptions.ConvergenceWarning)
+        yield
+
+
+def _importance(
+    preparation: Any, model: Any, rows: Rows, test: np.ndarray, seed: int
+) -> np.ndarray:
+    """By feature, how much the log loss rises where its values are shuffled over the rows."""
+    inspection = import_extra("sklearn.inspection", "report")
+    pipeline = import_extra("sklearn.pipeline", "report")
+    test = np.random.default_rng(seed).permutation(test)[:MOST_ROWS]
+
+    def score(model: Any, frame: Any, codes: np.ndarray) -> float:
+        return -_log_loss(codes, spread_out(model, frame, rows.classes))
+
+    found = inspection.permutation_importance(
+        pipeline.Pipeline([("prepare", preparation), ("stack", model)]), rows.frame.iloc[test],
+        rows.codes[test], scoring=score, n_repeats=2, random_state=seed,
+    )  # fmt: skip
+    return np.asarray(found.importances_mean)
+
+
+def summarized(
+    rows: Rows, effort: Effort, folds: Sequence[Fold], *, unfinished: bool
+) -> Evaluation:
+    """What folds say together.
+
+    Raises:
+        ValueError: if there are none.
+    """
+    if not folds:
+        raise ValueError("folds: expected one or more, got none")
+    shared = shared_by(folds)
     scores: dict[str, dict[str, list[float]]] = {
-        name: {score: [] for score in HIGHER} for name in (LINE, STACK, BOOSTING)
+        name: {score: [] for score in HIGHER} for name in ALL
     }
-    totals = {name: np.zeros((len(codes), count)) for name in scores}
-    nats, chosen = np.zeros(len(codes)), dict.fromkeys(map(str, effort.hidden), 0)
-    covered: list[float] = []
-    sizes: list[float] = []
-    begun, repeats = time.monotonic(), 0
-    while repeats < effort.repeats:
-        now = time.monotonic()
-        if repeats and now + (now - begun) / repeats > deadline:
-            break
-        splits = splits_of(codes, groups, effort.folds, seed + repeats)
-        held = np.zeros((len(codes), count))
-        for place, (train, test) in enumerate(splits):
-            own = None if groups is None else groups[train]
-            inner = splits_of(codes[train], own, effort.inner, seed)
-            for name, make in models.ALL.items():
-                model = make(columns, effort, inner, seed).fit(frame.iloc[train], codes[train])
-                rows = spread_out(model, frame.iloc[test], count)
-                totals[name][test] += rows
-                for score, value in scored(codes[test], rows).items():
-                    scores[name][score].append(value)
-                if name == STACK:
-                    held[test] = rows
-                    best = model.best_estimator_
-                    chosen[str(best[-1].hidden_layer_sizes)] += 1
-                    prepared = best[:-1].transform(frame.iloc[test])
-                    nats[test] += np.asarray(best[-1].disagreement(prepared).information)
-            tell((repeats * len(splits) + place + 1) / (len(splits) * effort.repeats))
-        for train, test in splits:
-            # What the other folds say of rows that they have not seen sets the limit for this one.
-            limit = conformal.threshold(held[train], codes[train], alpha=ALPHA)
-            sets = sets_of(held[test], limit)
-            covered.append(float(sets[np.arange(len(test)), codes[test]].mean()))
-            sizes.append(float(sets.sum(axis=1).mean()))
-        repeats += 1
-    shared = 1 / (effort.folds - 1)
+    totals, times = np.zeros((len(ALL), len(rows.codes), rows.classes)), np.zeros(len(rows.codes))
+    nats = np.zeros(len(rows.codes))
+    for fold in folds:
+        times[fold.test] += 1
+        nats[fold.test] += fold.nats
+        totals[:, fold.test] += fold.probabilities
+        for name, own in zip(ALL, fold.probabilities, strict=True):
+            for score, value in scored(rows.codes[fold.test], own).items():
+                scores[name][score].append(value)
+    held = np.flatnonzero(times)
+    covered, lengths = _coverage(rows, folds)
+    chosen = dict.fromkeys(map(str, effort.hidden), 0)
+    for fold in folds:
+        chosen[str(effort.hidden[fold.chosen])] += 1
+    sizes, best = _sizes(effort, np.stack([fold.losses for fold in folds]), shared)
+    asked = [fold.importance for fold in folds if fold.importance.size]
+    importance = {
+        str(name): estimate(list(values), shared)
+        for name, values in zip(rows.frame.columns, np.transpose(asked), strict=True)
+    } if asked else {}  # fmt: skip
     return Evaluation(
+        rows=held,
+        codes=rows.codes[held],
         scores=scores,
         estimates={
             name: {score: within(score, estimate(values, shared)) for score, values in own.items()}
             for name, own in scores.items()
         },
         differences={
-            other: {score: difference(scores, other, score, shared) for score in HIGHER}
+            other: {
+                score: difference(scores[STACK][score], scores[other][score], other, shared)
+                for score in HIGHER
+            }
             for other in (LINE, BOOSTING)
         },
-        probabilities={name: total / repeats for name, total in totals.items()},
+        probabilities={
+            name: total[held] / times[held, None] for name, total in zip(ALL, totals, strict=True)
+        },
         coverage=within("coverage", estimate(covered, shared)),
-        set_size=float(np.mean(sizes)),
-        disagreement=nats / repeats,
+        set_size=float(np.mean(lengths)) if lengths else np.nan,
+        disagreement=nats[held] / times[held],
         chosen=chosen,
-        folds=effort.folds,
-        repeats=repeats,
-        unfinished=repeats < effort.repeats,
+        sizes=sizes,
+        best=best,
+        importance=dict(sorted(importance.items(), key=lambda item: -item[1].mean)),
+        folds=len(folds),
+        draws=len({int(fold.draw) for fold in folds}),
+        unfinished=unfinished,
     )
+
+
+def shared_by(folds: Sequence[Fold]) -> float:
+    """How many rows are held out for each that is learned from, on average."""
+    return float(np.mean([len(fold.test) / len(fold.train) for fold in folds]))
+
+
+def _coverage(rows: Rows, folds: Sequence[Fold]) -> tuple[list[float], list[float]]:
+    """Of each fold, how often its prediction sets hold the label, and how many labels they have.
+
+    What the other folds of its draw say of the rows that they have not seen sets the limit for it;
+    in time, the folds before it.
+    """
+    stack = list(ALL).index(STACK)
+    covered, lengths = [], []
+    for place, fold in enumerate(folds):
+        others = [
+            own
+            for at, own in enumerate(folds)
+            if own.draw == fold.draw and at != place
+            and (rows.sides.times is None or at < place)
+        ]  # fmt: skip
+        if not others:
+            continue
+        known = np.concatenate([own.probabilities[stack] for own in others])
+        codes = rows.codes[np.concatenate([own.test for own in others])]
+        sets = sets_of(fold.probabilities[stack], conformal.threshold(known, codes, alpha=ALPHA))
+        covered.append(float(sets[np.arange(len(sets)), rows.codes[fold.test]].mean()))
+        lengths.append(float(sets.sum(axis=1).mean()))
+    return covered, lengths
+
+
+def _sizes(effort: Effort, losses: np.ndarray, shared: float) -> tuple[list[Size], int]:
+    """Every size with its loss, `losses` having a row for each fold, and which is best."""
+    best = int(losses.mean(axis=0).argmin())
+    name = str(effort.hidden[best])
+    return [
+        Size(
+            hidden,
+            within("log loss", estimate(list(own), shared)),
+            None
+            if place == best
+            else difference(list(own), list(losses[:, best]), name, shared, first=str(hidden)),
+        )
+        for place, (hidden, own) in enumerate(zip(effort.hidden, losses.T, strict=True))
+    ], best
+
+
+def learning_curve(
+    rows: Rows, effort: Effort, folds: Sequence[Fold], best: int, seed: int, kept: Kept
+) -> dict[str, np.ndarray]:
+    """The log loss on the rows held out by a part of the rows to learn from.
+
+    Args:
+        rows: what is learned from.
+        effort: how much is tried.
+        folds: those of the first draw.
+        best: which size of the stack.
+        seed: which rows are the part.
+        kept: where it is if it is finished.
+
+    Returns:
+        `losses` of the stack, `(folds, fractions + 1)`, that of all rows last.
+    """
+    rng = np.random.default_rng(seed)
+    cuts = [
+        (_part(rows, fold.train, fraction, rng), fold.test)
+        for fold in folds
+        for fraction in FRACTIONS
+    ]
+
+    def make() -> dict[str, np.ndarray]:
+        parts = []
+        for one, other in cuts:
+            preparation = models.prepared(rows.columns).fit(rows.frame.iloc[one])
+            learned, held = (preparation.transform(rows.frame.iloc[own]) for own in (one, other))
+            parts.append((learned, rows.codes[one], held, rows.codes[other]))
+        stack = models.stacks(effort, seed)[best]
+        with quiet():
+            fitted = ALL[STACK].fit([(stack, *part[:2]) for part in parts])
+        losses = [
+            _log_loss(part[3], spread_out(model, part[2], rows.classes))
+            for model, part in zip(fitted, parts, strict=True)
+        ]
+        whole = np.array([fold.losses[best] for fold in folds])
+        table = np.reshape(losses, (len(folds), len(FRACTIONS)))
+        return {"losses": np.column_stack([table, whole])}
+
+    return kept("curve", make)
+
+
+def _part(rows: Rows, train: np.ndarray, fraction: float, rng: np.random.Generator) -> np.ndarray:
+    """A part of the rows to learn from: the last ones in time, else some of each label."""
+    if rows.sides.times is not None:
+        late = np.argsort(rows.sides.times[train], kind="stable")[-int(len(train) * fraction) :]
+        return np.sort(train[late])
+    mixed = rng.permutation(train)
+    place = np.zeros(len(train), int)
+    for code in np.unique(rows.codes[mixed]):
+        own = rows.codes[mixed] == code
+        place[own] = np.arange(own.sum()) / own.sum() * len(train)
+    return np.sort(mixed[np.argsort(place, kind="stable")][: int(len(train) * fraction)])
 
 
 def spread_out(model: Any, frame: Any, count: int) -> np.ndarray:
@@ -195,10 +499,15 @@ def scored(codes: np.ndarray, rows: np.ndarray) -> dict[str, float]:
     return {
         "accuracy": float((called == codes).mean()),
         "balanced accuracy": float(np.mean([(called == k)[codes == k].mean() for k in seen])),
-        "log loss": float(metrics.log_loss(codes, rows, labels=np.arange(count))),
+        "log loss": _log_loss(codes, rows),
         "AUC": float(auc),
         "Brier": float(square / 2 if count == 2 else square),
     }
+
+
+def _log_loss(codes: np.ndarray, rows: np.ndarray) -> float:
+    metrics = import_extra("sklearn.metrics", "report")
+    return float(metrics.log_loss(codes, rows, labels=np.arange(rows.shape[1])))
 
 
 def estimate(values: list[float], shared: float) -> Estimate:
@@ -222,40 +531,9 @@ def within(score: str, own: Estimate) -> Estimate:
 
 
 def difference(
-    scores: Mapping[str, Mapping[str, list[float]]], other: str, score: str, shared: float
+    one: list[float], two: list[float], other: str, shared: float, *, first: str = STACK
 ) -> Difference:
     """The stack beside another model, fold by fold."""
-    one, two = scores[STACK][score], scores[other][score]
     folds = [*range(len(one)), *range(len(two))]
-    names = [STACK] * len(one) + [other] * len(two)
+    names = [first] * len(one) + [other] * len(two)
     return compare(np.array([*one, *two]), names, folds, test_over_train=shared).rows[0]
-
-
-def importance_of(
-    model: Any, frame: Any, codes: np.ndarray, seed: int
-) -> dict[str, tuple[float, float, float]]:
-    """By feature, how much the log loss rises where its values are shuffled over the rows.
-
-    It is what this model makes of the feature, on the rows that it was fitted to: no more than
-    that, and of two columns that say the same each may look unimportant.
-
-    Returns:
-        The mean over shuffles with an interval of 95% for it.
-    """
-    inspection = import_extra("sklearn.inspection", "report")
-    rows = np.random.default_rng(seed).permutation(len(frame))[:MOST_ROWS]
-    found = inspection.permutation_importance(
-        model, frame.iloc[rows], codes[rows], scoring="neg_log_loss", n_repeats=SHUFFLES,
-        random_state=seed,
-    )  # fmt: skip
-    half = stats.t.isf(0.025, SHUFFLES - 1) * found.importances.std(axis=1, ddof=1)
-    half = half / np.sqrt(SHUFFLES)
-    order = np.argsort(-found.importances_mean, kind="stable")
-    return {
-        str(frame.columns[place]): (
-            float(found.importances_mean[place]),
-            float(found.importances_mean[place] - half[place]),
-            float(found.importances_mean[place] + half[place]),
-        )
-        for place in order
-    }

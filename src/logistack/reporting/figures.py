@@ -12,6 +12,7 @@ from logistack.reporting.models import STACK
 from logistack.separability import CommonPoint, Separator
 
 if TYPE_CHECKING:
+    from logistack.reporting.evaluation import Evaluation
     from logistack.reporting.making import Report
 
 MOST_DRAWN = 20_000
@@ -22,9 +23,17 @@ def of(report: "Report") -> dict[str, str]:
     """SVG by name."""
     from logistack import plots
 
-    drawn = {"scores": _scores(report), "reliability": plots.reliability(report.reliability)}
+    drawn = {}
+    if report.evaluation is not None:
+        drawn["scores"] = _scores(report.evaluation)
+        drawn["curves"] = _curves(report)
+        drawn["reliability"] = plots.reliability(report.reliability)
     line = report.line
-    if isinstance(line.certificate, Separator | CommonPoint) and line.samples is not None:
+    if (
+        line is not None
+        and isinstance(line.certificate, Separator | CommonPoint)
+        and line.samples is not None
+    ):
         inputs, labels = line.samples
         if inputs.integers.size <= MOST_DRAWN:
             drawn["certificate"] = plots.certificate(line.certificate, _floats(inputs), labels)
@@ -35,7 +44,7 @@ def _floats(inputs: Any) -> np.ndarray:
     return inputs.integers.astype(float) * np.array([float(unit) for unit in inputs.units])
 
 
-def _scores(report: "Report") -> Any:
+def _scores(found: "Evaluation") -> Any:
     from logistack.plots import style
 
     @style.styled
@@ -43,10 +52,10 @@ def _scores(report: "Report") -> Any:
         figure = style.new_figure(5.2, 3.4)
         panels = figure.subplots(2, 3, sharey=True).ravel()
         panels[-1].set_axis_off()
-        names = list(report.evaluation.estimates)
+        names = list(found.estimates)
         for axes, (score, higher) in zip(panels, evaluation.HIGHER.items(), strict=False):
             for place, name in enumerate(names):
-                own = report.evaluation.estimates[name][score]
+                own = found.estimates[name][score]
                 color = style.VERMILLION if name == STACK else style.BLUE
                 axes.plot([own.low, own.high], [place, place], color=color, lw=2)
                 axes.plot([own.mean], [place], "o", color=color, ms=4)
@@ -55,6 +64,48 @@ def _scores(report: "Report") -> Any:
             axes.tick_params(labelsize=7)
             axes.set_ylim(len(names) - 0.5, -0.5)
             axes.locator_params(axis="x", nbins=3)
+        return figure
+
+    return draw()
+
+
+def _curves(report: "Report") -> Any:
+    """The log loss by size and by rows, and of the training by epoch, as far as they are there."""
+    from logistack.plots import style
+
+    found, curve, training = report.evaluation, report.curve, report.training
+    assert found is not None
+    sizes = found.sizes
+
+    def whiskers(axes: Any, places: Any, own: Any) -> None:
+        axes.vlines(places, [one.low for one in own], [one.high for one in own],
+                    color=style.VERMILLION, lw=2)  # fmt: skip
+        axes.plot(places, [one.mean for one in own], "o-", color=style.VERMILLION, ms=4, lw=1)
+
+    def by_size(axes: Any) -> None:
+        whiskers(axes, range(len(sizes)), [size.loss for size in sizes])
+        axes.set_xticks(range(len(sizes)), ["+".join(map(str, size.hidden)) for size in sizes])
+        axes.set(xlabel="hidden units", ylabel="log loss", title="on rows held out")
+
+    def by_rows(axes: Any) -> None:
+        assert curve is not None
+        whiskers(axes, curve.rows, curve.losses)
+        axes.set(xlabel="rows learned from", title="on rows held out", xlim=(0, None))
+
+    def by_epoch(axes: Any) -> None:
+        assert training is not None
+        axes.plot(range(1, len(training.loss) + 1), training.loss, color=style.BLUE, lw=1.5)
+        axes.set(xlabel="epoch", title="on the rows learned from")
+
+    drawers = [by_size, *[by_rows] * (curve is not None), *[by_epoch] * (training is not None)]
+
+    @style.styled
+    def draw() -> Any:
+        figure = style.new_figure(2.2 * len(drawers), 2.2)
+        for axes, drawer in zip(style.panel_row(figure, len(drawers)), drawers, strict=True):
+            drawer(axes)
+            axes.title.set_fontsize(8)
+            axes.tick_params(labelsize=7)
         return figure
 
     return draw()

@@ -3,32 +3,66 @@
 import dataclasses
 import html
 import json
-import time
-from collections.abc import Callable
+import time as clock
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from logistack import _checks, _files, conformal, metrics
+from logistack import __version__, _checks, _files, conformal, metrics
 from logistack._checks import import_extra
 from logistack.cli.question import Reading
 from logistack.cli.samples import find
+from logistack.data import kinds
 from logistack.data import table as tables
 from logistack.data.sources import table_of
 from logistack.data.table import Table
 from logistack.reporting import evaluation, figures, models, sentences
-from logistack.reporting.columns import column_of, frame_of
-from logistack.reporting.evaluation import Evaluation
+from logistack.reporting.columns import Column, column_of, frame_of
+from logistack.reporting.drift import Drift, drift_of
+from logistack.reporting.evaluation import Estimate, Evaluation, Fold, Rows
 from logistack.reporting.keeping import Model
-from logistack.reporting.models import STACK
+from logistack.reporting.models import STACK, Effort
 from logistack.reporting.profile import Profile, profile_of
 from logistack.reporting.questions import Line, line_of
+from logistack.reporting.sides import Sides, ranks
+from logistack.reporting.unfinished import Unfinished
+from logistack.statistics import Difference
+from logistack.training import diagnose
 
 LEAST = 4
 """Rows that a label must have: of each on both sides of a fold, and of one within it."""
 SUSPECTS = 20
 """So many rows that may be labeled wrongly are listed."""
+SURE = 0.8
+"""The least probability of another label that makes a row one of them."""
+
+
+class Curve(NamedTuple):
+    """What a stack makes of a part of the rows.
+
+    Attributes:
+        rows: how many it learned from, the most last.
+        losses: its log loss on the rows held out, for each.
+        gained: how much lower it is with all of them than with half.
+    """
+
+    rows: list[int]
+    losses: list[Estimate]
+    gained: Difference
+
+
+class Training(NamedTuple):
+    """How the training of the delivered model went.
+
+    Attributes:
+        loss: the mean of the members' after each epoch.
+        findings: what `ls.training.diagnose` says of it.
+    """
+
+    loss: list[float]
+    findings: list[str]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,30 +73,37 @@ class Report:
         source: what the table is called.
         target: the column of the labels.
         labels: the different labels.
+        settings: what it was asked with.
         profile: the data.
+        unfinished: what it was interrupted in, in words; empty if it was not. Of what follows,
+            all that comes later is None.
         line: whether a line is enough.
         evaluation: how good the models are on rows held out.
-        model: the stack, fitted to all rows, as `predict` uses it.
         suspects: rows that the stack is surest of and wrong about: number, label, what it says,
             and its probability.
-        importance: by feature, how much log loss rises where its values are shuffled: mean, low,
-            high.
-        calibration: reliability of the stack on rows held out.
-        settings: what it was asked with.
+        reliability: how often the stack is right on rows held out, by how sure it is.
+        calibration: by model, how far its probabilities are off on rows held out.
+        model: the stack, fitted to all rows, as `predict` uses it.
+        training: how that went.
+        curve: whether more rows help; None also where there was no time for it.
+        drift: what another table shows, if one was given.
     """
 
     source: str
     target: str
     labels: list[Any]
-    profile: Profile
-    line: Line
-    evaluation: Evaluation
-    model: Model
-    suspects: list[tuple[int, Any, Any, float]]
-    importance: dict[str, tuple[float, float, float]]
-    calibration: dict[str, float]
-    reliability: Any
     settings: dict[str, Any]
+    profile: Profile
+    unfinished: str = ""
+    line: Line | None = None
+    evaluation: Evaluation | None = None
+    suspects: list[tuple[int, Any, Any, float]] = dataclasses.field(default_factory=list)
+    reliability: Any = None
+    calibration: dict[str, float] = dataclasses.field(default_factory=dict)
+    model: Model | None = None
+    training: Training | None = None
+    curve: Curve | None = None
+    drift: Drift | None = None
 
     @property
     def verdict(self) -> list[tuple[str, str]]:
@@ -75,73 +116,55 @@ class Report:
         return sentences.doubts(self)
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything as `report.json` has it: numbers, texts, lists and objects."""
-        found, profile = self.evaluation, self.profile
+        """Everything as `report.json` has it: numbers, texts, lists and objects.
+
+        What the report was interrupted before is null.
+        """
+        profile = self.profile
         return {
             "source": self.source,
             "target": self.target,
             "settings": self.settings,
+            "unfinished": self.unfinished,
             "verdict": [text for text, _ in self.verdict],
             "doubts": self.doubts,
             "data": {
                 "rows": profile.rows,
                 "rows_without_label": profile.unlabeled,
+                "rows_of_rare_labels": {str(name): own for name, own in profile.rare.items()},
                 "classes": {str(name): count for name, count in profile.classes.items()},
                 "columns": [column._asdict() for column in profile.columns],
                 "duplicates": profile.duplicates,
                 "contradictions": profile.contradictions,
                 "unavoidable_errors": profile.unavoidable,
-                "leakage_suspects": self.line.leaks,
+                "leakage_suspects": None if self.line is None else self.line.leaks,
             },
-            "line": {
-                "answer": self.line.answer,
-                "separation": self.line.kind,
-                "words": self.line.words,
-                "support_rows": self.line.support,
-                "rows": self.line.rows,
-                "rows_left_out": self.line.left_out,
-                "features": self.line.features,
+            "line": None if self.line is None else _of_line(self.line),
+            "models": None if self.evaluation is None else _of_models(self.evaluation),
+            "sure": None if self.evaluation is None else self._of_sure(self.evaluation),
+            "training": None if self.training is None else self.training._asdict(),
+            "learning_curve": None if self.curve is None else {
+                "rows": self.curve.rows,
+                "log_loss": [own._asdict() for own in self.curve.losses],
+                "half_minus_all": _of_difference(self.curve.gained),
             },
-            "models": {
-                "folds": found.folds,
-                "repeats": found.repeats,
-                "unfinished": found.unfinished,
-                "hidden_layers_chosen": found.chosen,
-                "scores": {
-                    name: {
-                        score: {**own._asdict(), "of_folds": found.scores[name][score]}
-                        for score, own in each.items()
-                    }
-                    for name, each in found.estimates.items()
-                },
-                "stack_minus": {
-                    other: {
-                        score: {
-                            "mean": own.difference,
-                            "low": own.low,
-                            "high": own.high,
-                            "p": own.p,
-                            "shown": bool(own.shown),
-                        }
-                        for score, own in each.items()
-                    }
-                    for other, each in found.differences.items()
-                },
+            "test": None if self.drift is None else {
+                **self.drift._asdict(), "moved": [own._asdict() for own in self.drift.moved]
             },
-            "sure": {
-                "coverage_wanted": 1 - evaluation.ALPHA,
-                "coverage": found.coverage._asdict(),
-                "set_size": found.set_size,
-                "calibration": self.calibration,
-                "suspects": [
-                    {"row": row, "label": label, "says": says, "probability": share}
-                    for row, label, says, share in self.suspects
-                ],
-                "importance": {
-                    name: dict(zip(("mean", "low", "high"), own, strict=True))
-                    for name, own in self.importance.items()
-                },
-            },
+        }  # fmt: skip
+
+    def _of_sure(self, found: Evaluation) -> dict[str, Any]:
+        return {
+            "coverage_wanted": 1 - evaluation.ALPHA,
+            "coverage": found.coverage._asdict(),
+            "set_size": found.set_size,
+            "calibration": self.calibration,
+            "suspects": [
+                {"row": row, "label": label, "says": says, "probability": share}
+                for row, label, says, share in self.suspects
+            ],
+            "accuracy_by_disagreement": found.accuracy_by_disagreement(),
+            "importance": {name: own._asdict() for name, own in found.importance.items()},
         }
 
     def to_json(self) -> str:
@@ -170,11 +193,74 @@ class Report:
         _files.write_whole(folder / "report.html", self.to_html().encode())
         _files.write_whole(folder / "report.md", self.to_markdown().encode())
         _files.write_whole(folder / "report.json", self.to_json().encode())
-        if self.line.certificate is not None:
+        if self.line is not None and self.line.certificate is not None:
             # Beside what certificate_from_json reads, and ignored by it.
             proof = json.loads(self.line.certificate.to_json()) | self.line.asked
             _files.write_whole(folder / "proof.json", json.dumps(proof).encode())
-        self.model.save(folder / "model")
+        if self.model is not None:
+            self.model.save(folder / "model")
+
+
+class Interrupted(KeyboardInterrupt):
+    """An interruption of `report`.
+
+    Attributes:
+        report: what was finished.
+    """
+
+    def __init__(self, report: Report) -> None:
+        super().__init__(f"interrupted in {report.unfinished}")
+        self.report = report
+
+
+def _of_difference(own: Difference) -> dict[str, Any]:
+    return {
+        "mean": own.difference, "low": own.low, "high": own.high, "p": own.p,
+        "shown": bool(own.shown),
+    }  # fmt: skip
+
+
+def _of_line(line: Line) -> dict[str, Any]:
+    return {
+        "answer": line.answer,
+        "separation": line.kind,
+        "words": line.words,
+        "coefficients": line.coefficients,
+        "pairs": [{"labels": list(own), "separable": separable} for own, separable in line.pairs],
+        "support_rows": line.support,
+        "rows": line.rows,
+        "rows_left_out": line.left_out,
+        "features": line.features,
+    }
+
+
+def _of_models(found: Evaluation) -> dict[str, Any]:
+    return {
+        "folds": found.folds,
+        "draws": found.draws,
+        "unfinished": found.unfinished,
+        "hidden_layers_chosen": found.chosen,
+        "hidden_layers_delivered": list(found.sizes[found.best].hidden),
+        "scores": {
+            name: {
+                score: {**own._asdict(), "of_folds": found.scores[name][score]}
+                for score, own in each.items()
+            }
+            for name, each in found.estimates.items()
+        },
+        "stack_minus": {
+            other: {score: _of_difference(own) for score, own in each.items()}
+            for other, each in found.differences.items()
+        },
+        "sizes": [
+            {
+                "hidden": list(own.hidden),
+                "log_loss": own.loss._asdict(),
+                "minus_best": None if own.worse is None else _of_difference(own.worse),
+            }
+            for own in found.sizes
+        ],
+    }
 
 
 def report(
@@ -182,10 +268,13 @@ def report(
     target: str | int,
     *,
     group: str | None = None,
+    time: str | None = None,
+    test: Any = None,
     ignore: tuple[str, ...] = (),
     seed: int = 0,
     time_limit: float = 60.0,
     quick: bool = False,
+    checkpoint_path: str | Path | None = None,
     tell: Callable[[float, str], None] | None = None,
     **reading: Any,
 ) -> Report:
@@ -197,15 +286,23 @@ def report(
 
     Args:
         data: a file of delimited text, Parquet or Feather, or a frame of pandas or Polars.
-        target: the column of the labels, by name or position. Rows without a label are left out.
+        target: the column of the labels, by name or position. Rows without a label are left out,
+            and so are those of a label that fewer than four rows have.
 
     Other Arguments:
         group: a column that says which rows belong together, such as those of one patient: they
             are never on both sides of a fold. It is no feature.
+        time: a column of numbers or dates that says when each row was: what is held out comes
+            later than what is learned from. It is no feature.
+        test: another table of the same columns, to find out whether its rows are distributed
+            otherwise, and how good the model is on those of them that have a label.
         ignore: columns that are not features.
         seed: what all that is random is drawn from.
-        time_limit: seconds after which no further repeat of the folds begins.
+        time_limit: seconds in which to end, as far as two folds and the final fit allow: no fold
+            begins that would end after three quarters of them.
         quick: whether fewer sizes, members and folds are tried.
+        checkpoint_path: a folder in which what is finished is kept, so that the same call goes on
+            there after an interruption. It is removed at the end.
         tell: called with the share that is done and what is done next.
         reading: of a file, as `data.sources.read` takes it: `header`, `encoding`, `decimal`.
 
@@ -213,10 +310,10 @@ def report(
         A `Report`.
 
     Raises:
-        ValueError: if a column is not there, no feature is left, there is one label alone, or a
-            label has fewer than four rows.
+        ValueError: if a column is not there, no feature is left, or no two labels have four rows.
         TypeError: if `data` is neither a path nor a frame.
         ModuleNotFoundError: if the extra `report` is not installed.
+        reporting.Interrupted: a `KeyboardInterrupt` with what was finished as `report`.
 
     >>> import pandas
     >>> from sklearn.datasets import load_iris
@@ -225,110 +322,267 @@ def report(
     no line is enough
     """
     import_extra("jinja2", "report")
-    begun, tell = time.monotonic(), tell or (lambda share, what: None)
+    begun, tell = clock.monotonic(), tell or (lambda share, what: None)
     limit = _checks.require_scalar("time_limit", time_limit, low=0)
     seed = _checks.require_count("seed", seed, low=0, high=2**31 - 1)
+    tell(0.0, "reading")
+    asked = _read(data, target, group, time, ignore, reading)
+    other = None if test is None else table_of(test, **reading)
+    rows, classes = asked.rows, asked.classes
+    effort = _effort(rows, quick)
+    made = Report(
+        source=asked.table.source, target=str(asked.table.names[asked.target]),
+        labels=[*map(_plain, classes)], profile=asked.profile,
+        settings={
+            "group": group, "time": time, "ignore": list(ignore), "seed": seed,
+            "time_limit": limit, "quick": quick,
+            "hidden_layers_tried": [list(own) for own in effort.hidden],
+            "members": effort.members, "epochs": effort.epochs, "folds": effort.folds,
+            "inner_folds": effort.inner,
+        },
+    )  # fmt: skip
+    folder = None if checkpoint_path is None else _files.local_path(
+        "checkpoint_path", checkpoint_path
+    )  # fmt: skip
+    unfinished = Unfinished(
+        folder, rows.frame, rows.codes, tuple(rows.sides), effort, seed, __version__
+    )
+    cuts = evaluation.cuts_of(rows, effort, seed)
+    folds: list[Fold] = []
+    doing = "the search for a line"
+    try:
+        tell(0.02, "looking for a line")
+        made = dataclasses.replace(made, line=line_of(
+            asked.table, asked.target, asked.columns, asked.places, asked.unlabeled,
+            asked.reading, budget=min(max(limit / 6, 1.0), 10.0),
+        ))  # fmt: skip
+        doing = "the comparison of models"
+        tell(0.1, "comparing models")
+        for fold in evaluation.folds_of(
+            rows, effort, cuts, seed,
+            deadline=begun + 0.75 * limit, kept=unfinished.kept,
+            tell=lambda share: tell(0.1 + 0.7 * share, "comparing models"),
+        ):  # fmt: skip
+            folds.append(fold)
+        made = _compared(made, asked, effort, folds, cuts)
+        doing = "the fit of the model"
+        tell(0.8, "fitting the model")
+        made = _delivered(made, asked, effort, seed)
+        doing = "the learning curve"
+        tell(0.87, "asking whether more rows help")
+        # It takes about as long as its part of the folds.
+        spent = 0.5 * (clock.monotonic() - begun) / len(folds) * effort.folds
+        if clock.monotonic() + spent < begun + limit:
+            first = [fold for fold in folds if not fold.draw]
+            made = dataclasses.replace(
+                made, curve=_curve(rows, effort, first, made.evaluation, seed, unfinished)
+            )
+        doing = "the comparison with the other table"
+        if other is not None:
+            tell(0.95, "comparing with the other table")
+            made = dataclasses.replace(made, drift=_drift(made, asked, other))
+    except KeyboardInterrupt:
+        if made.evaluation is None and len(folds) >= evaluation.SEVERAL:
+            made = _compared(made, asked, effort, folds, cuts)
+        raise Interrupted(dataclasses.replace(made, unfinished=doing)) from None
+    unfinished.clear()
+    tell(1.0, "done")
+    return made
+
+
+class _Asked(NamedTuple):
+    """What a report is about, as it was read and checked.
+
+    Attributes:
+        table: the rows that have a label.
+        target: where the column of the labels is.
+        columns: what the other columns hold.
+        places: where these are.
+        rows: what is learned from.
+        numbers: that of each of these rows in the table as it was given, from 1 on.
+        unlabeled: where rows without a label were.
+        classes: the labels.
+        profile: the data.
+        reading: how the file was read.
+    """
+
+    table: Table
+    target: int
+    columns: list[Column]
+    places: list[int]
+    rows: Rows
+    numbers: np.ndarray
+    unlabeled: np.ndarray
+    classes: np.ndarray
+    profile: Profile
+    reading: Reading
+
+
+def _read(
+    data: Any, target: Any, group: Any, time: Any, ignore: tuple[str, ...], reading: dict[str, Any]
+) -> _Asked:
     table = table_of(data, **reading)
     place = find(table, "target", target)
     aside = [find(table, "ignore", name) for name in ignore]
-    grouped = None if group is None else find(table, "group", group)
-    if grouped is not None:
-        aside.append(grouped)
+    if group is not None and time is not None:
+        raise ValueError("time: expected no group beside it: folds are cut by one of both")
+    sides = {
+        name: find(table, name, own)
+        for name, own in (("group", group), ("time", time))
+        if own is not None
+    }
+    aside += sides.values()
     if place in aside:
         raise ValueError(f"target: expected a column that is not ignored, got {target!r}")
-
-    tell(0.0, "reading")
-    cells = table.columns[place]
-    lacks = np.array([table.lacks(cell) for cell in cells.tolist()])
-    unlabeled = (np.flatnonzero(lacks) + 1).tolist()
+    lacks = np.array([table.lacks(cell) for cell in table.columns[place].tolist()])
     kept = np.flatnonzero(~lacks)
     if not len(kept):
         raise ValueError(f"{table.source}: expected labels in column {target!r}, got none")
-    table = table._replace(columns=tuple(own[kept] for own in table.columns), rows=kept)
-    labels = tables.labels(table, place)
+    labels = tables.labels(table.taken(kept), place)
+    names, codes, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    _require_classes(table, target, names, counts)
+    often = counts[codes] >= LEAST
+    rare = {
+        _plain(name): (kept[codes == code] + 1).tolist()
+        for code, name in enumerate(names)
+        if counts[code] < LEAST
+    }
+    table = table.taken(kept)
+    learned = table.taken(np.flatnonzero(often))
+    numbers, labels = kept[often] + 1, labels[often]
     classes, codes = np.unique(labels, return_inverse=True)
-    _require_classes(table, target, classes, codes)
     places = [at for at in range(len(table.names)) if at != place and at not in aside]
     columns = [column_of(table, at) for at in places]
-    frame = frame_of(table, columns, places)
+    frame = frame_of(learned, columns, places)
     if not frame.shape[1]:
         raise ValueError(f"{table.source}: expected a column to learn from, got none that is left")
-    profile = profile_of(frame, labels, columns, kept + 1, unlabeled)
-
-    tell(0.02, "looking for a line")
+    bound = {name: _in_order(learned, name, at) for name, at in sides.items()}
+    unlabeled = np.flatnonzero(lacks)
+    profile = profile_of(frame, labels, columns, numbers, (unlabeled + 1).tolist(), rare)
     how = Reading(**{name: value for name, value in reading.items() if name != "header"})
-    line = line_of(table, place, columns, places, np.flatnonzero(lacks), how)
-    groups = None if grouped is None else np.unique(table.columns[grouped], return_inverse=True)[1]
-    effort = models.effort_for(*frame.shape, quick=quick)
-    least = int(np.bincount(codes).min())
-    effort = effort._replace(folds=min(effort.folds, least))
-    inner = min(effort.inner, least - -(-least // effort.folds))
-    effort = effort._replace(inner=max(2, inner))
-
-    tell(0.1, "comparing models")
-    found = evaluation.evaluate(
-        frame,
-        codes,
-        columns,
-        groups=groups,
-        effort=effort,
-        seed=seed,
-        deadline=begun + limit,
-        tell=lambda share: tell(0.1 + 0.75 * share, "comparing models"),
-    )
-    tell(0.85, "fitting the model")
-    inner_folds = evaluation.splits_of(codes, groups, effort.inner, seed)
-    fitted = models.stack(columns, effort, inner_folds, seed).fit(frame, codes)
-    rows = found.probabilities[STACK]
-    threshold = float(conformal.threshold(rows, codes, alpha=evaluation.ALPHA))
-    best = fitted.best_estimator_
-    model = Model(best[:-1], best[-1].classifier_, columns, classes, str(target), threshold)
-    tell(0.92, "asking what matters")
-    importance = evaluation.importance_of(best, frame, codes, seed)
-    tell(0.97, "writing")
-    reliability = metrics.reliability(rows, codes)
-    wrong = np.flatnonzero(rows.argmax(axis=1) != codes)
-    surest = wrong[np.argsort(-rows[wrong].max(axis=1), kind="stable")][:SUSPECTS]
-    suspects = [
-        (int(kept[row]) + 1, _plain(classes[codes[row]]), _plain(classes[rows[row].argmax()]),
-         float(rows[row].max()))
-        for row in surest
-    ]  # fmt: skip
-    calibration = {
-        name: float(metrics.expected_calibration_error(own, codes))
-        for name, own in found.probabilities.items()
-    }
-    settings = {
-        "group": group, "ignore": list(ignore), "seed": seed, "time_limit": limit, "quick": quick,
-        "hidden_layers_tried": [list(own) for own in effort.hidden], "members": effort.members,
-        "epochs": effort.epochs, "folds": effort.folds, "inner_folds": effort.inner,
-    }  # fmt: skip
-    tell(1.0, "done")
-    return Report(
-        source=table.source, target=str(table.names[place]), labels=[*map(_plain, classes)],
-        profile=profile, line=line, evaluation=found, model=model, suspects=suspects,
-        importance=importance, calibration=calibration, reliability=reliability,
-        settings=settings,
+    return _Asked(
+        table, place, columns, places,
+        Rows(frame, codes, columns, Sides(bound.get("group"), bound.get("time"))),
+        numbers, unlabeled, classes, profile, how,
     )  # fmt: skip
 
 
-def _require_classes(table: Table, target: Any, classes: np.ndarray, codes: np.ndarray) -> None:
+def _in_order(table: Table, option: str, place: int) -> np.ndarray:
+    """The group of each row, or its time, in whole numbers."""
+    cells = table.columns[place].tolist()
+    if option == "group":
+        return ranks([str(cell) for cell in cells])
+    kind = kinds.kind_of(cells, table.decimal)
+    wanted = "a number, or a date such as 2024-02-01, in every row"
+    good: Any = {"number": kinds.is_number, "date": kinds.is_date}.get(kind, lambda *_: False)
+    bad = [cell for cell in cells if not good(cell, table.decimal)]
+    tables.require(table, place, f"{wanted}, to cut by time", bad)
+    if kind == "number":
+        return ranks(kinds.floats(cells, table.decimal))
+    return ranks(import_extra("pandas", "report").to_datetime(cells, format="ISO8601", utc=True))
+
+
+def _effort(rows: Rows, quick: bool) -> Effort:
+    """How much is tried, with folds that the rarest label can fill."""
+    effort = models.effort_for(*rows.frame.shape, quick=quick)
+    least = int(np.bincount(rows.codes).min())
+    folds = min(effort.folds, least)
+    inner = min(effort.inner, least - -(-least // folds))
+    return effort._replace(folds=folds, inner=max(2, inner))
+
+
+def _compared(
+    made: Report, asked: _Asked, effort: Effort, folds: list[Fold], cuts: Sequence[Any]
+) -> Report:
+    """The report with what the folds say."""
+    short = len(folds) < len(cuts)
+    found = evaluation.summarized(asked.rows, effort, folds, unfinished=short)
+    rows, codes, classes = found.probabilities[STACK], found.codes, asked.classes
+    sure = rows.max(axis=1) >= SURE
+    wrong = np.flatnonzero(sure & (rows.argmax(axis=1) != codes))
+    surest = wrong[np.argsort(-rows[wrong].max(axis=1), kind="stable")][:SUSPECTS]
+    return dataclasses.replace(
+        made,
+        evaluation=found,
+        suspects=[
+            (int(asked.numbers[found.rows[row]]), _plain(classes[codes[row]]),
+             _plain(classes[rows[row].argmax()]), float(rows[row].max()))
+            for row in surest
+        ],
+        reliability=metrics.reliability(rows, codes),
+        calibration={
+            name: float(metrics.expected_calibration_error(own, codes))
+            for name, own in found.probabilities.items()
+        },
+    )  # fmt: skip
+
+
+def _delivered(made: Report, asked: _Asked, effort: Effort, seed: int) -> Report:
+    """The report with the model, fitted to all rows."""
+    found, rows = made.evaluation, asked.rows
+    assert found is not None
+    preparation = models.prepared(rows.columns).fit(rows.frame)
+    with evaluation.quiet():
+        stack = models.stacks(effort, seed)[found.best]
+        stack = stack.fit(preparation.transform(rows.frame), rows.codes)
+    threshold = conformal.threshold(found.probabilities[STACK], found.codes, alpha=evaluation.ALPHA)
+    model = Model(
+        preparation, stack.classifier_, asked.columns, asked.classes, made.target, float(threshold)
+    )
+    loss = np.asarray(stack.history_.loss)
+    return dataclasses.replace(
+        made, model=model,
+        training=Training(loss.mean(axis=0).tolist(), diagnose(stack.history_)),
+    )  # fmt: skip
+
+
+def _curve(
+    rows: Rows, effort: Effort, folds: list[Fold], found: Any, seed: int, unfinished: Unfinished
+) -> Curve | None:
+    if len(folds) < evaluation.SEVERAL:
+        return None
+    losses = evaluation.learning_curve(rows, effort, folds, found.best, seed, unfinished.kept)
+    table, shared = losses["losses"], evaluation.shared_by(folds)
+    whole = float(np.mean([len(fold.train) for fold in folds]))
+    return Curve(
+        [int(whole * fraction) for fraction in (*evaluation.FRACTIONS, 1)],
+        [evaluation.within("log loss", evaluation.estimate(list(own), shared)) for own in table.T],
+        evaluation.difference(list(table[:, -2]), list(table[:, -1]), "all", shared, first="half"),
+    )
+
+
+def _drift(made: Report, asked: _Asked, other: Table) -> Drift:
+    """The other table beside the one that was learned from."""
+    model = made.model
+    assert model is not None
+    after = frame_of(other, model.used, model.require(other))
+    codes = np.full(len(after), -1)
+    place = tables.find(other, made.target)
+    if place is not None:
+        known = {name: code for code, name in enumerate(made.labels)}
+        held = np.array([not other.lacks(cell) for cell in other.columns[place].tolist()])
+        named: Any = tables.labels(other.taken(np.flatnonzero(held)), place) if held.any() else []
+        codes[held] = [known.get(_plain(name), -2) for name in named]
+    probabilities = model.predict(other)["probabilities"]
+    return drift_of(other.source, asked.rows.frame, after, codes, probabilities)
+
+
+def _require_classes(table: Table, target: Any, classes: np.ndarray, counts: np.ndarray) -> None:
     if len(classes) < 2:
         raise ValueError(
             f"{table.source}: expected two labels or more in column {target!r}, got "
             f"{_plain(classes[0])!r} alone"
         )
-    counts = np.bincount(codes)
-    if len(classes) > len(codes) / LEAST:
+    if len(classes) > counts.sum() / LEAST:
         raise ValueError(
             f"{table.source}: expected classes in column {target!r}, got {len(classes):,} "
-            f"different values in {len(codes):,} rows: is this the target?"
+            f"different values in {counts.sum():,} rows: is this the target?"
         )
-    if counts.min() < LEAST:
+    if np.sum(counts >= LEAST) < 2:
         rare = _plain(classes[counts.argmin()])
         raise ValueError(
-            f"{table.source}: expected at least {LEAST} rows of each label, got {counts.min()} of "
-            f"{rare!r} in column {target!r}: leave these rows out, or put labels together"
+            f"{table.source}: expected two labels or more with at least {LEAST} rows each in "
+            f"column {target!r}, got {counts.min()} of {rare!r}"
         )
 
 

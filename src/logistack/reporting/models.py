@@ -37,10 +37,9 @@ def effort_for(rows: int, features: int, *, quick: bool) -> Effort:
     """As much as two cores do in a minute or so."""
     work = rows * (features + 20)
     if quick or work > 300_000:
-        return Effort(((32,), (32, 32)), 2, 60 if work > 300_000 else 100, 5, 2, 1)
-    if work > 60_000:
-        return Effort(((8,), (32,), (32, 32)), 4, 100, 5, 3, 1)
-    return Effort(((8,), (32,), (32, 32)), 4, 200, 5, 3, 2)
+        return Effort(((4,), (32,), (32, 32)), 2, 60 if work > 300_000 else 100, 5, 2, 1)
+    hidden = (2,), (8,), (32,), (32, 32)
+    return Effort(hidden, 4, 100, 5, 3, 1) if work > 60_000 else Effort(hidden, 4, 200, 5, 3, 2)
 
 
 def prepared(columns: Sequence[Column]) -> Any:
@@ -75,48 +74,70 @@ def prepared(columns: Sequence[Column]) -> Any:
     return compose.ColumnTransformer(parts, verbose_feature_names_out=False)
 
 
-def line(columns: Sequence[Column], effort: Effort, folds: Any, seed: int) -> Any:
-    """Logistic regression, tuned in its strength of regularization."""
+def lines(effort: Effort, seed: int) -> list[Any]:
+    """Logistic regressions of several strengths of regularization."""
     pipeline = import_extra("sklearn.pipeline", "report")
     preprocessing = import_extra("sklearn.preprocessing", "report")
     linear = import_extra("sklearn.linear_model", "report")
-    selection = import_extra("sklearn.model_selection", "report")
-    steps = [
-        ("prepare", prepared(columns)),
-        ("scale", preprocessing.StandardScaler()),
-        ("line", linear.LogisticRegression(max_iter=2_000)),
+    return [
+        pipeline.make_pipeline(
+            preprocessing.StandardScaler(), linear.LogisticRegression(C=strength, max_iter=2_000)
+        )
+        for strength in STRENGTHS
     ]
-    return selection.GridSearchCV(
-        pipeline.Pipeline(steps), {"line__C": STRENGTHS}, cv=folds, scoring="neg_log_loss"
-    )
 
 
-def stack(columns: Sequence[Column], effort: Effort, folds: Any, seed: int) -> Any:
-    """A committee of stacks, tuned in its sizes."""
-    from logistack.estimator import StackClassifier, StackSearchCV
+def stacks(effort: Effort, seed: int) -> list[Any]:
+    """Committees of stacks of several sizes."""
+    from logistack.estimator import StackClassifier
 
-    pipeline = import_extra("sklearn.pipeline", "report")
-    network = StackClassifier(members=effort.members, epochs=effort.epochs, random_state=seed)
-    steps = [("prepare", prepared(columns)), ("stack", network)]
-    return StackSearchCV(
-        pipeline.Pipeline(steps),
-        {"stack__hidden_layer_sizes": list(effort.hidden)},
-        cv=folds,
-        scoring="neg_log_loss",
-    )
+    return [
+        StackClassifier(
+            hidden_layer_sizes=sizes, members=effort.members, epochs=effort.epochs,
+            random_state=seed,
+        )
+        for sizes in effort.hidden
+    ]  # fmt: skip
 
 
-def boosting(columns: Sequence[Column], effort: Effort, folds: Any, seed: int) -> Any:
+def trees(effort: Effort, seed: int) -> list[Any]:
     """scikit-learn's gradient boosting as it comes, a yardstick."""
-    pipeline = import_extra("sklearn.pipeline", "report")
     ensemble = import_extra("sklearn.ensemble", "report")
-    trees = ensemble.HistGradientBoostingClassifier(random_state=seed)
-    return pipeline.Pipeline([("prepare", prepared(columns)), ("trees", trees)])
+    return [ensemble.HistGradientBoostingClassifier(random_state=seed)]
 
 
-ALL: dict[str, Callable[[Sequence[Column], Effort, Any, int], Any]] = {
-    LINE: line,
-    STACK: stack,
-    BOOSTING: boosting,
+def fit_one_by_one(asked: Sequence[tuple[Any, Any, Any]]) -> list[Any]:
+    """Fits each classifier to its rows.
+
+    On one thread: where others use the cores as well, those of OpenMP wait for each other in loops
+    that take most of the time.
+    """
+    limits = import_extra("threadpoolctl", "report")
+    with limits.threadpool_limits(1):
+        return [model.fit(X, y) for model, X, y in asked]
+
+
+def fit_stacks(asked: Sequence[tuple[Any, Any, Any]]) -> list[Any]:
+    """Fits all the stacks at once."""
+    from logistack.estimator.desk import fit_together
+
+    return fit_together(asked)
+
+
+class Kind(NamedTuple):
+    """A kind of model.
+
+    Attributes:
+        candidates: makes the classifiers among which one is chosen, given numbers alone.
+        fit: fits copies of such to rows and labels.
+    """
+
+    candidates: Callable[[Effort, int], list[Any]]
+    fit: Callable[[Sequence[tuple[Any, Any, Any]]], list[Any]]
+
+
+ALL = {
+    LINE: Kind(lines, fit_one_by_one),
+    STACK: Kind(stacks, fit_stacks),
+    BOOSTING: Kind(trees, fit_one_by_one),
 }
-"""What makes each model, tuned on the folds that it is given if there is something to tune."""

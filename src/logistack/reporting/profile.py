@@ -21,6 +21,7 @@ class Profile(NamedTuple):
         duplicates: how many rows equal an earlier one, label included.
         contradictions: sets of rows with equal features and different labels, by number.
         unavoidable: how many rows every classifier of these features gets wrong.
+        rare: the rows that were left out since too few have their label, by label and number.
     """
 
     rows: int
@@ -30,10 +31,16 @@ class Profile(NamedTuple):
     duplicates: int
     contradictions: list[list[int]]
     unavoidable: int
+    rare: dict[Any, list[int]]
 
 
 def profile_of(
-    frame: Any, labels: np.ndarray, columns: list[Column], rows: np.ndarray, unlabeled: list[int]
+    frame: Any,
+    labels: np.ndarray,
+    columns: list[Column],
+    rows: np.ndarray,
+    unlabeled: list[int],
+    rare: dict[Any, list[int]],
 ) -> Profile:
     """Counts what is equal among the rows.
 
@@ -43,6 +50,7 @@ def profile_of(
         columns: all columns but the target.
         rows: the number of each row in the table, from 1 on.
         unlabeled: the numbers of the rows without a label.
+        rare: those of the rows whose label too few have, by label.
     """
     names, counts = np.unique(labels, return_counts=True)
     # Missing values are equal to each other here.
@@ -59,4 +67,5 @@ def profile_of(
         duplicates=int(len(labels) - (table > 0).sum()),
         contradictions=[rows[same == which].tolist() for which in mixed],
         unavoidable=int((table.sum(axis=1) - table.max(axis=1)).sum()),
+        rare=rare,
     )

@@ -1,5 +1,7 @@
 """Is a line enough? The certificate of a table's complete rows, and features that give it away."""
 
+import contextlib
+import itertools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -13,10 +15,11 @@ from logistack.data import table as tables
 from logistack.data.design import Design
 from logistack.data.table import Feature, Table
 from logistack.reporting.columns import Column
-from logistack.separability import ClassCertificates, Separator
+from logistack.separability import ClassCertificates, MultinomialSeparator, Separator
+from logistack.separability.words import QUASI
 
-BUDGET = 10.0
-"""Seconds for the proof."""
+LEAK_BUDGET = 1.0
+"""Seconds for the proof that a column alone separates the labels."""
 UNDECIDED = "not decided"
 MOST_CLASSES = 20
 """More have hundreds of pairs."""
@@ -37,6 +40,9 @@ class Line(NamedTuple):
         leaks: the features that separate the classes alone, which is certified.
         samples: inputs and labels of the certificate.
         dates: the columns of dates, which take no part: another line may use them.
+        coefficients: of a quasi-complete separation, what the estimate of each does, in words.
+        pairs: of more than two labels, whether a line separates each two of them, and each one
+            from all others.
         asked: what `logistack verify` reads beside the proof: which columns and rows it is of.
     """
 
@@ -52,6 +58,8 @@ class Line(NamedTuple):
     samples: Any = None
     asked: dict[str, Any] = {}  # noqa: RUF012 (nothing changes it)
     dates: Sequence[str] = ()
+    coefficients: str = ""
+    pairs: Sequence[tuple[tuple[Any, ...], bool]] = ()
 
 
 def line_of(
@@ -61,6 +69,8 @@ def line_of(
     places: list[int],
     unlabeled: np.ndarray,
     reading: Reading,
+    *,
+    budget: float = 10.0,
 ) -> Line:
     """Certifies the rows without a missing value.
 
@@ -71,6 +81,7 @@ def line_of(
         places: where these are in the table.
         unlabeled: where the rows without a label are in the file.
         reading: how it was read.
+        budget: seconds for the proof, and for the kind of separation.
     """
     dates = [own.name for own in columns if own.kind == "date"]
     kept = [
@@ -86,8 +97,6 @@ def line_of(
     except ValueError:
         text = "Every row misses a value, so there is nothing to certify."
         return Line(None, UNDECIDED, "", text, [], 0, len(table.columns[0]), [], [], dates=dates)
-    if complete is not table and table.rows is not None:
-        complete = complete._replace(rows=table.rows[complete.rows])
     in_file = tuple(sorted([*table.places(left_out), *unlabeled.tolist()]))
     features: list[Feature] = []
     for place, column in zip(places, columns, strict=True):
@@ -110,20 +119,22 @@ def line_of(
     if count < 2:
         return without("The rows without a missing value have one label alone.")
     try:
-        found: Any = separability.certify(inputs, labels, budget=BUDGET)
+        found: Any = separability.certify(inputs, labels, budget=budget)
     except ValueError as error:
         return without(f"There is no answer: {error}.")
-    try:
-        apart: Any = separability.separation(inputs, labels, budget=BUDGET)
-        kind = (apart if count == 2 else apart.multinomial).kind
-    except ValueError:
-        kind = ""
+    kind, coefficients = "", ""
+    with contextlib.suppress(ValueError):  # of a budget that is spent
+        apart: Any = separability.separation(inputs, labels, budget=budget)
+        one = apart if count == 2 else apart.multinomial
+        kind = one.kind
+        if kind == QUASI:
+            coefficients = one.table(design.names)
     without_dates = f"\nDates take no part in this: {', '.join(dates)}." if dates else ""
     leaks = []
     for place in dict.fromkeys(feature.column for feature in features):
         own = tuple(feature for feature in features if feature.column == place)
         alone = tables.numbers(complete, own)
-        if _separate(alone, labels):
+        if _may_separate(alone, labels) and _separate(alone, labels):
             leaks.append(str(table.names[place]))
     return Line(
         found,
@@ -138,14 +149,33 @@ def line_of(
         (inputs, labels),
         content(design, reading),
         dates,
-    )
+        coefficients,
+        [] if count == 2 else [
+            *((own, isinstance(part, Separator)) for own, part in found.pairs.items()),
+            *(((own,), isinstance(part, Separator)) for own, part in found.rest.items()),
+        ],
+    )  # fmt: skip
+
+
+def _may_separate(inputs: Any, labels: np.ndarray) -> bool:
+    """Whether the labels can be told by one feature, or by several of which one is 1 in a row."""
+    rows = np.asarray(inputs.integers)
+    values = rows[:, 0] if rows.shape[1] == 1 else rows @ np.arange(1, rows.shape[1] + 1)
+    ends = sorted((values[labels == own].min(), values[labels == own].max())
+                  for own in np.unique(labels))  # fmt: skip
+    if rows.shape[1] > 1:
+        return len(np.unique(values)) == sum(
+            len(np.unique(values[labels == own])) for own in np.unique(labels)
+        )
+    return all(before[1] < after[0] for before, after in itertools.pairwise(ends))
 
 
 def _separate(inputs: Any, labels: np.ndarray) -> bool:
     """Whether these features alone separate the classes with a line, as a certificate says."""
     try:
-        found = separability.certify(inputs, labels, budget=1.0)
+        found: Any = separability.certify(inputs, labels, budget=LEAK_BUDGET)
     except ValueError:
         return False
-    parts = found.rest.values() if isinstance(found, ClassCertificates) else [found]
-    return found.proven and all(isinstance(part, Separator) for part in parts)
+    if isinstance(found, ClassCertificates):
+        found = found.multinomial
+    return found.proven and isinstance(found, Separator | MultinomialSeparator)

@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING, Any
 from logistack.reporting import evaluation
 from logistack.reporting.columns import NAMES
 from logistack.reporting.models import BOOSTING, LINE, STACK
-from logistack.reporting.profile import FEW
+from logistack.reporting.profile import FEW, Profile
 from logistack.reporting.questions import UNDECIDED
 
 if TYPE_CHECKING:
     from logistack.reporting.making import Report
+    from logistack.reporting.questions import Line
 
 FEW_ROWS = 200
 SCORE = "log loss"
@@ -39,7 +40,12 @@ def difference(own: Any) -> str:
     """What a difference shows."""
     if own.low != own.low:
         return "nothing can be said"
-    return f"{own.difference:+.3f} ({own.low:+.3f} to {own.high:+.3f})"
+    return f"{own.difference:+.3f} ({own.low:+.3f} to {own.high:+.3f})".replace("-", "−")
+
+
+def counted(count: int, noun: str) -> str:
+    """So many of something."""
+    return f"{count:,} {noun}{'s' * (count != 1)}"
 
 
 def rows(numbers: list[int], most: int = 12) -> str:
@@ -48,8 +54,17 @@ def rows(numbers: list[int], most: int = 12) -> str:
     return shown + (f" and {len(numbers) - most:,} more" if len(numbers) > most else "")
 
 
+def copies(profile: Profile) -> str:
+    """How many rows are copies, in a sentence."""
+    if not profile.duplicates:
+        return "No row is a copy of another."
+    one = profile.duplicates == 1
+    return f"{counted(profile.duplicates, 'row')} {'is a copy' if one else 'are copies'} of others."
+
+
 def compared(report: "Report", other: str) -> str:
     """One sentence on the stack beside another model."""
+    assert report.evaluation is not None
     own = report.evaluation.differences[other][SCORE]
     if own.low != own.low:
         return f"Whether the stack predicts better than {other} cannot be said from these folds."
@@ -66,40 +81,140 @@ def compared(report: "Report", other: str) -> str:
 
 
 def verdict(report: "Report") -> list[tuple[str, str]]:
-    """Five sentences, each with the section that it rests on."""
-    found, line = report.evaluation, report.line
-    if line.answer == UNDECIDED:
-        first = f"Whether a line is enough is not decided. {line.words}"
-    else:
-        of = "all rows" if not line.left_out else f"the {line.rows:,} rows without a missing value"
-        of += ", without the dates" if line.dates else ""
-        first = f"For {of}, {line.answer}; this is proven."
-    accuracy = found.estimates[STACK]["accuracy"]
+    """Five sentences, each with the section that it rests on; fewer if it was interrupted."""
+    said = []
+    if report.line is not None:
+        said.append((_of_line(report.line), "line"))
+    found = report.evaluation
+    if found is None:
+        return said
     most = max(report.profile.classes.values()) / report.profile.rows
-    second = (
-        "On rows that it has not seen, the stack names the right label in "
-        f"{percent(accuracy.mean)} of cases; always naming the most frequent label would be right "
-        f"in {percent(most)}."
+    said.append(
+        (
+            "On rows that it has not seen, the stack names the right label in "
+            f"{percent(found.estimates[STACK]['accuracy'].mean)} of cases; always naming the most "
+            f"frequent label would be right in {percent(most)}.",
+            "models",
+        )
     )
-    covered = found.coverage.mean
-    fifth = (
+    said += [(compared(report, other), "models") for other in (LINE, BOOSTING)]
+    sets = (
         "Its sets of possible labels, made to hold the right one in "
-        f"{percent(1 - evaluation.ALPHA)} of cases, held it in {percent(covered)}, with "
-        f"{found.set_size:.2f} labels each."
+        f"{percent(1 - evaluation.ALPHA)} of cases, held it in {percent(found.coverage.mean)}, "
+        f"with {found.set_size:.2f} labels each."
     )
-    return [
-        (first, "line"),
-        (second, "models"),
-        (compared(report, LINE), "models"),
-        (compared(report, BOOSTING), "models"),
-        (fifth, "sure"),
-    ]
+    if found.coverage.mean != found.coverage.mean:
+        sets = "How often its sets of possible labels hold the right one is not known."
+    return [*said, (sets, "sure")]
+
+
+def _of_line(line: "Line") -> str:
+    if line.answer == UNDECIDED:
+        return f"Whether a line is enough is not decided. {line.words}"
+    of = "all rows" if not line.left_out else f"the {line.rows:,} rows without a missing value"
+    of += ", and without the columns of dates" if line.dates else ""
+    return f"For {of}, {line.answer}; this is proven."
+
+
+def folds(report: "Report") -> str:
+    """How the rows were cut, in words."""
+    found, settings = report.evaluation, report.settings
+    assert found is not None
+    if settings["time"] is not None:
+        return f"{found.folds} folds, each later than all that was learned from"
+    text = f"{found.folds} folds"
+    if found.draws > 1:
+        text += f" of {found.draws} draws"
+    if settings["group"] is not None:
+        text += f", with all rows of one {settings['group']} on one side"
+    return text
+
+
+def sizes(report: "Report") -> str:
+    """How many units are enough, in a sentence or two."""
+    found = report.evaluation
+    assert found is not None
+    best = found.sizes[found.best]
+    single = [own for own in found.sizes if len(own.hidden) == 1]
+    # A size that is not shown to be worse is enough, as far as these folds can tell.
+    enough = next((own for own in single if own.worse is None or not own.worse.shown), None)
+    text = f"The lowest log loss has {units(best.hidden)}"
+    if enough is None:
+        return f"{text}; every stack of one layer is shown to be worse."
+    if enough is best:
+        return f"{text}, and fewer are shown to be worse." if best != single[0] else f"{text}."
+    verb = "is" if enough.hidden == (1,) else "are"
+    return f"{text}; {units(enough.hidden)} {verb} not shown to be worse."
+
+
+def chosen(report: "Report") -> str:
+    """Which sizes the folds chose, and how often."""
+    found = report.evaluation
+    assert found is not None
+    return ", ".join(
+        f"{units(own.hidden)} in {found.chosen[str(own.hidden)]}"
+        for own in found.sizes
+        if found.chosen[str(own.hidden)]
+    )
+
+
+def units(hidden: tuple[int, ...]) -> str:
+    """The hidden layers of a stack in words."""
+    if len(hidden) == 1:
+        return f"{hidden[0]} hidden unit{'s' * (hidden[0] != 1)}"
+    return " + ".join(map(str, hidden)) + f" units in {len(hidden)} hidden layers"
+
+
+def more_rows(report: "Report") -> str:
+    """Whether more rows would help, in a sentence."""
+    if report.curve is None:
+        return "There was no time to find out whether more rows would help."
+    own = report.curve.gained
+    if own.low != own.low:
+        return "Whether more rows would help cannot be said from these folds."
+    if own.shown and own.difference > 0:
+        return (
+            f"More rows are likely to help: with half of them the log loss was higher by "
+            f"{number(own.difference)} ({number(own.low)} to {number(own.high)})."
+        )
+    return (
+        "That more rows would help is not shown: the log loss with half of them differed by "
+        f"{difference(own)}."
+    )
+
+
+def drifted(report: "Report") -> str:
+    """What the other table shows, in a few sentences."""
+    own, found = report.drift, report.evaluation
+    assert own is not None
+    assert found is not None
+    text = f"In {own.source}, with {own.rows:,} rows, "
+    if own.moved:
+        names = ", ".join(column.name for column in own.moved[:12])
+        text += (
+            f"{len(own.moved)} of {own.columns} columns are distributed otherwise than here: "
+            f"{names}."
+        )
+    else:
+        text += f"no column of {own.columns} is shown to be distributed otherwise than here."
+    if own.unknown:
+        text += f" {own.unknown:,} rows have a label that is not known here."
+    if own.scores:
+        before = found.estimates[STACK]["accuracy"]
+        text += (
+            f" Of {own.labeled:,} rows with a label the stack names the right one in "
+            f"{percent(own.scores['accuracy'])} (here {percent(before.mean)}, "
+            f"{percent(before.low)} to {percent(before.high)})."
+        )
+    return text
 
 
 def doubts(report: "Report") -> list[str]:
     """When not to believe the report."""
-    profile, found = report.profile, report.evaluation
+    profile, found, line = report.profile, report.evaluation, report.line
     said = []
+    if report.unfinished:
+        said.append(f"It was interrupted in {report.unfinished}: what comes after is not here.")
     if profile.rows < FEW_ROWS:
         said.append(
             f"There are only {profile.rows:,} rows: every figure may be off by a few percent, and "
@@ -108,10 +223,16 @@ def doubts(report: "Report") -> list[str]:
     rare = [str(name) for name, count in profile.classes.items() if count < FEW]
     if rare:
         said.append(f"Some labels have fewer than {FEW} rows: {', '.join(rare[:12])}.")
-    if report.line.leaks:
+    if profile.rare:
+        count = sum(map(len, profile.rare.values()))
+        said.append(
+            f"{counted(count, 'row')} took no part in the comparison of models, since too few have "
+            f"their label: {', '.join(map(str, list(profile.rare)[:12]))}."
+        )
+    if line is not None and line.leaks:
         said.append(
             "One column alone separates the labels, which is proven: "
-            f"{', '.join(report.line.leaks)}. If it is known only after the label, leave it out."
+            f"{', '.join(line.leaks)}. If it is known only after the label, leave it out."
         )
     names = [column.name for column in profile.columns if column.why == NAMES]
     if names:
@@ -123,14 +244,22 @@ def doubts(report: "Report") -> list[str]:
         )
     if profile.unavoidable:
         said.append(
-            f"{profile.unavoidable:,} rows have the same features as others with another label: no "
-            "model can be right about them."
+            "Some rows have equal features and different labels: no model can avoid "
+            f"{counted(profile.unavoidable, 'error')}."
         )
-    if report.settings["group"] is None:
+    if report.settings["group"] is None and report.settings["time"] is None:
         said.append(
             "Rows are taken to be independent. If several are of one person or place, say which "
-            "column tells (--group); if they follow each other in time, the figures are too good."
+            "column tells (--group); if they follow each other in time, say which column has it "
+            "(--time): else the figures are too good."
         )
-    if found.unfinished:
-        said.append("Time ran out before all repeats were done, so the intervals are wider.")
+    if report.drift is not None and report.drift.moved:
+        said.append(
+            f"The rows of {report.drift.source} are not like these, so that the figures here may "
+            "not hold for them."
+        )
+    if found is not None and found.unfinished:
+        said.append(
+            f"Time ran out after {found.folds} folds, so the intervals are wider than they need be."
+        )
     return said
