@@ -15,10 +15,34 @@ from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.util.nodes import make_refnode
 
+from docs import generate
+
 project = "logistack"
 copyright = "the logistack authors"
 version = release = version_of(project)
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx.ext.napoleon"]
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.napoleon",
+    "sphinx_gallery.gen_gallery",
+]
+exclude_patterns = ["gallery"]  # from which the pages in _gallery are made
+
+sphinx_gallery_conf = {
+    "examples_dirs": "gallery",
+    "gallery_dirs": "_gallery",
+    "filename_pattern": "",
+    "image_scrapers": ("docs.generate.figure",),
+    "reset_modules": ("matplotlib", "docs.generate.style"),
+    "capture_repr": (),
+    "abort_on_example_error": True,
+    "run_stale_examples": True,
+    "download_all_examples": False,
+    "min_reported_time": 3600,
+    "write_computation_times": False,
+    "show_signature": False,
+}
 
 html_theme = "furo"
 html_title = f"logistack {version}"
@@ -101,6 +125,7 @@ def name_functions(
 
 def setup(app: Sphinx) -> None:
     """Joins the functions above to Sphinx."""
+    app.add_directive("kept", generate.Kept)
     app.connect("doctree-resolved", link_code)
     app.connect("include-read", link_pages)
     app.connect("missing-reference", link_or_code)
