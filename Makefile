@@ -153,4 +153,4 @@ $(WHEEL_VENV)/.wheel: pyproject.toml README.md LICENSE $(SOURCES) | $(WHEEL_VENV
 	@touch $@
 
 clean:
-	rm -rf .venv .venv-* dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-* dist build docs/_gallery docs/_kept .mypy_cache .pytest_cache .ruff_cache .hypothesis

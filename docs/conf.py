@@ -5,6 +5,7 @@ connection nor a build of its own.
 """
 
 import re
+import warnings
 from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import Any
@@ -29,12 +30,15 @@ extensions = [
 ]
 exclude_patterns = ["gallery"]  # from which the pages in _gallery are made
 
+# A worker that has compiled much is replaced by a fresh one.
+warnings.filterwarnings("ignore", "A worker stopped", UserWarning)
+
 sphinx_gallery_conf = {
     "examples_dirs": "gallery",
     "gallery_dirs": "_gallery",
     "filename_pattern": "",
     "image_scrapers": ("docs.generate.figure",),
-    "reset_modules": ("matplotlib", "docs.generate.style"),
+    "reset_modules": ("matplotlib", "docs.generate.prepare"),
     "capture_repr": (),
     "abort_on_example_error": True,
     "run_stale_examples": True,
@@ -42,6 +46,7 @@ sphinx_gallery_conf = {
     "min_reported_time": 3600,
     "write_computation_times": False,
     "show_signature": False,
+    "parallel": 2,
 }
 
 html_theme = "furo"

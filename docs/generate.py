@@ -15,7 +15,7 @@ import matplotlib.pyplot
 from sphinx.util.docutils import SphinxDirective
 from sphinx_gallery.scrapers import figure_rst
 
-from logistack import plots
+from logistack import keep_compiled_programs, plots
 
 ROOT = Path(__file__).parents[1]
 
@@ -32,9 +32,10 @@ def figure(block: Any, variables: dict[str, Any], settings: dict[str, Any]) -> s
     return figure_rst([path], settings["src_dir"])
 
 
-def style(settings: dict[str, Any], example: str) -> None:
-    """Draws what an example draws by itself in the style of the others."""
+def prepare(settings: dict[str, Any], example: str) -> None:
+    """Has an example draw by itself in the style of the library, and find what was compiled."""
     matplotlib.rcParams.update(plots.STYLE)
+    keep_compiled_programs()
 
 
 class Kept(SphinxDirective):

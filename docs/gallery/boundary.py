@@ -2,7 +2,8 @@
 A line beside a stack
 =====================
 
-scikit-learn's logistic regression, and the stack as an estimator of scikit-learn, on the same samples.
+scikit-learn's logistic regression, and the stack as an estimator of scikit-learn, on the same
+samples.
 """
 
 import numpy as np

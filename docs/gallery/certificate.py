@@ -20,8 +20,8 @@ ls.plots.certificate(setosa, axis_labels=names)
 
 # %%
 # The line has the widest margin, and touches the samples that are ringed. Versicolor and virginica
-# overlap: the proof is one point, the star, that is a mixture of samples of either class. The lines
-# lead to the samples that it is a mixture of.
+# overlap: the proof is one point, the star, that is a mixture of samples of either class. The
+# lines lead to the samples that it is a mixture of.
 
 others = ls.certify(petals, species, positive="versicolor", negative="virginica")
 assert isinstance(others, ls.CommonPoint)

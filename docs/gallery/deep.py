@@ -2,9 +2,9 @@
 Fifty layers from three starts
 ==============================
 
-A stack of fifty logistic layers, trained from the textbook start, and from the library's in plain and
-in centred coordinates. The start decides whether there is a gradient at all, the coordinates how far
-its steps lead.
+A stack of fifty logistic layers, trained from the textbook start, and from the library's in plain
+and in centred coordinates. The start decides whether there is a gradient at all, the coordinates
+how far its steps lead.
 """
 
 import jax
@@ -21,7 +21,7 @@ sizes = (64, *[32] * 50, 10)
 starts = {
     "textbook": ("glorot", "plain"),
     "orthogonal": ("orthogonal", "plain"),
-    "and centred": ("orthogonal", "centred"),
+    "orthogonal, centred": ("orthogonal", "centred"),
 }
 accuracy = {}
 for name, (scheme, coordinates) in starts.items():

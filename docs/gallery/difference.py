@@ -2,8 +2,8 @@
 Is the difference real?
 =======================
 
-Three learning rates, ten folds each, all thirty networks in one call. Which rate reads digits best, and
-would other folds say the same?
+Three learning rates, ten folds each, all thirty networks in one call. Which rate reads digits
+best, and would other folds say the same?
 """
 
 import jax
@@ -38,8 +38,8 @@ settings = {"learning rate": rates}
 ls.plots.intervals(ls.summarize(errors, settings), quantity="error (%)", log=["learning rate"])
 
 # %%
-# The differences by fold, with intervals that count in that folds share samples and that hold all at
-# once. A hollow one holds 0: the folds do not show which of the two is better.
+# The differences by fold, with intervals that count in that folds share samples and that hold all
+# at once. A hollow one holds 0: the folds do not show which of the two is better.
 
 compared = ls.compare(errors, settings, folds, test_over_train=1 / 9)
 print(compared)

@@ -2,8 +2,9 @@
 Where a committee disagrees
 ===========================
 
-Sixteen networks learn the same two moons. They agree where there are samples and differ where there are
-none: their disagreement says where not to trust them.
+Sixteen networks learn the same two moons. They agree at the samples. Where the boundary has left
+the samples, each draws it elsewhere, and their disagreement says that none of them is to be
+trusted there.
 """
 
 import jax
@@ -34,7 +35,7 @@ def seen(point):
 mean, information = (each.reshape(90, 120) for each in seen(np.float32(grid.reshape(-1, 2))))
 
 figure, axes = plt.subplots(figsize=(5, 3.2), layout="constrained")
-shades = axes.contourf(columns, rows, information, levels=np.linspace(0, 0.7, 8), cmap="Greys")
+shades = axes.contourf(columns, rows, information.clip(0), levels=7, cmap="Greys")
 figure.colorbar(shades, label="disagreement (nats)")
 axes.contour(columns, rows, mean, levels=[0.5], colors="black")
 for label in (0, 1):

@@ -2,8 +2,8 @@
 How wide for a spiral
 =====================
 
-Two arms of a spiral, a turn long each. A population of 48 networks, 16 of each width, shows how many
-hidden units learn them.
+Two arms of a spiral, a turn long each. A population of 48 networks, 16 of each width, shows how
+many hidden units learn them.
 """
 
 import jax

@@ -2,8 +2,8 @@
 Untangling, layer by layer
 ==========================
 
-For how many pairs of digits is a line enough? At the input, for few of them if the input is three
-numbers; behind each layer of a network that was trained on these, `ls.untangle` counts again.
+Six digits, given by two numbers each: for how many pairs of them is a line enough? Behind each
+layer of a network that was trained on these, `ls.untangle` answers again.
 """
 
 import jax
@@ -15,13 +15,13 @@ from sklearn.decomposition import PCA
 import logistack as ls
 
 pixels, digits = load_digits(n_class=6, return_X_y=True)
-inputs = PCA(3, whiten=True, random_state=0).fit_transform(pixels[:400])
+inputs = PCA(2, whiten=True, random_state=0).fit_transform(pixels[:400])
 digits = digits[:400]
 
 key = jax.random.key(0)
 result = ls.fit(
     key,
-    ls.init_params(key, (3, 12, 12, 6)),
+    ls.init_params(key, (2, 16, 16, 6)),
     inputs,
     digits,
     optimizer=optax.adam(0.02),

@@ -2,8 +2,8 @@
 What hidden units look at
 =========================
 
-The weights of a hidden unit are an image: where it is red, ink makes the unit answer 1, and where it is
-blue, 0.
+The weights of a hidden unit are an image: where it is red, ink makes the unit answer 1, and where
+it is blue, 0.
 """
 
 import jax

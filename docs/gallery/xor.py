@@ -21,9 +21,10 @@ params = ls.fit(key, small, x, y, optimizer=optax.sgd(1.0), epochs=500).params
 ls.plots.decision_regions(params, x, y)
 
 # %%
-# The network answers 1 in a band between two lines, one line for each hidden unit. This is the same
-# plane, and the grid on it, before and behind the hidden layer. `ls.untangle` proves what the picture
-# shows: before, one point (the star) is a mixture of either class; behind, a line parts them.
+# The network answers 1 in a band, of which each hidden unit makes one side. This is the same
+# plane, and the grid on it, before and behind the hidden layer. `ls.untangle` proves what the
+# picture shows: before, one point (the star) is a mixture of either class; behind, a line parts
+# them.
 
 proofs = ls.untangle(params, x, y)
 print(proofs[0])
