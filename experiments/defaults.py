@@ -15,7 +15,7 @@ behind a `StandardScaler`. Differences are paired by fold, with the correction o
 2003, since folds share samples; the intervals of a data set's six pairs hold at once. Of USPS it
 is 2,000 images, of every digit its share.
 
-    python experiments/defaults.py            # half an hour on two cores
+    python experiments/defaults.py            # an hour on two cores
     python experiments/defaults.py --table    # the numbers that are kept, in seconds
 
 A run that is interrupted goes on behind the last data set that was finished when the same command

@@ -4,7 +4,7 @@ Trains 10,000 networks, a hundred for each pair of a learning rate and a factor 
 `ls.init_params` draws, by plain gradient descent on the summed loss of all four points. A network
 has solved XOR if, in the end, all four are on their side of ½.
 
-    python experiments/xor_census.py            # a minute on two cores
+    python experiments/xor_census.py            # half a minute on two cores
     python experiments/xor_census.py --table    # the numbers that are kept, in seconds
 """
 
