@@ -70,6 +70,14 @@ def test_runs_of_equal_layers_are_joined_in_order(shapes, shortest, wanted):
     chex.assert_trees_all_equal(one_by_one(apart), one_by_one(params))
 
 
+@pytest.mark.parametrize("count", [31, 32, 33, 70])
+def test_runs_longer_than_what_is_joined_at_once_keep_their_order(count):
+    params = draw(*[(2, 2)] * count, (40, 2, 2), *[(2, 2)] * count)
+    joined = ls.stack(params)
+    assert shapes_of(joined) == [(2 * count + 40, 2, 2)]
+    chex.assert_trees_all_equal(one_by_one(joined), one_by_one(params))
+
+
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [

@@ -115,7 +115,7 @@ def test_a_layer_is_drawn_alike_in_a_run_of_equal_layers_and_alone():
 def program(*sizes, scheme="orthogonal"):
     """How many operations the program has that draws the parameters."""
     draw = functools.partial(
-        initialization._drawn, sizes=sizes, scheme=scheme, dtype=np.dtype("f4")
+        initialization._drawn, sizes=sizes, scheme=scheme, dtype=np.dtype("f4"), stacked=False
     )
     return str(jax.make_jaxpr(draw)(KEY)).count(" = ")
 
@@ -132,6 +132,25 @@ def test_the_parameters_are_one_program(compilations, scheme):
     ls.init_params(KEY, (6, 9, 9, 9, 4), scheme=scheme)
     assert len(compilations) == made + 1
     ls.init_params(other, (6, 9, 9, 9, 4), scheme=scheme)
+    assert len(compilations) == made + 1
+
+
+# A run, one across the last layer, two of one shape apart, one of them a layer by itself; and more
+# layers than are taken apart within the program.
+@pytest.mark.parametrize(
+    "sizes", [(3, 4, 4, 4, 2), (4, 4, 4), (4, 4, 4, 2, 4, 4, 2), (3, 4), (3, *[2] * 20, 3, 2, 2)]
+)
+@pytest.mark.parametrize("scheme", ["orthogonal", "glorot"])
+def test_stacks_have_the_numbers_of_the_layers_one_by_one(scheme, sizes):
+    one_by_one = ls.init_params(KEY, sizes, scheme=scheme)
+    joined = ls.init_params(KEY, sizes, scheme=scheme, stacked=True)
+    assert isinstance(joined, tuple)
+    chex.assert_trees_all_equal(joined, ls.stack(one_by_one))
+
+
+def test_a_stack_leaves_the_program_as_it_is(compilations):
+    made = len(compilations)
+    ls.init_params(KEY, (3, *[2] * 20, 3), stacked=True)
     assert len(compilations) == made + 1
 
 
@@ -207,6 +226,7 @@ def test_any_integers_are_sizes():
         ({"dtype": int}, TypeError, r"^dtype: expected float32.*got int"),
         ({"dtype": "single precision"}, TypeError, r"^dtype: .*got 'single precision'$"),
         ({"dtype": "float64"}, ValueError, r"^dtype: float64 needs .*jax_enable_x64"),
+        ({"stacked": 1}, TypeError, r"^stacked: expected True or False, got 1$"),
         ({"key": None}, TypeError, r"^key: .*got None"),
         ({"key": 7}, TypeError, r"^key: .*got 7"),
         ({"key": jax.random.split(KEY, 3)}, ValueError, r"^key: .*got .*\(3,\)"),

@@ -22,6 +22,7 @@ def init_params(
     *,
     scheme: str = "orthogonal",
     dtype: Any = jnp.float32,
+    stacked: bool = False,
 ) -> Params:
     r"""Draws the parameters of a fully connected network.
 
@@ -40,15 +41,17 @@ def init_params(
         sizes: the number of inputs, then of the units of each layer.
         scheme: one of the names above.
         dtype: float32, bfloat16, or float64 where JAX has 64-bit numbers enabled.
+        stacked: whether runs of equal layers come as stacks, with the same numbers as `stack` has
+            of the layers one by one. This is the faster way to thousands of them.
 
     Returns:
-        A tuple of `len(sizes) - 1` layers; `stack` joins equal ones.
+        A tuple of `len(sizes) - 1` layers; with `stacked`, of fewer `Layer`, one for each run.
 
     Raises:
         ValueError: if there are fewer than two sizes, a size is below 1, the scheme is unknown,
             or `dtype` is float64 while JAX has 64-bit numbers disabled.
-        TypeError: if a size is not an integer, `dtype` is another one, or `key` is not a random
-            key.
+        TypeError: if a size is not an integer, `dtype` is another one, `key` is not a random
+            key, or `stacked` is not a bool.
 
     Sources: Glorot & Bengio 2010, equation 16, with the factor 4 for σ from the Theano deep
     learning tutorial; Saxe, McClelland & Ganguli 2014 for orthogonal matrices; Pennington,
@@ -58,19 +61,44 @@ def init_params(
     >>> params = init_params(jax.random.key(0), (256, 128, 64, 10))
     >>> [layer.weight.shape for layer in params]
     [(128, 256), (64, 128), (10, 64)]
+    >>> params = init_params(jax.random.key(0), (64, *[32] * 1000, 10), stacked=True)
+    >>> [layer.weight.shape for layer in params]
+    [(32, 64), (999, 32, 32), (10, 32)]
     """
     _checks.require_key("key", key)
     sizes = _require_sizes(sizes)
     dtype = _require_dtype(dtype)
     if not isinstance(scheme, str) or scheme not in SCHEMES:
         raise ValueError(f"scheme: expected one of {sorted(SCHEMES)}, got {scheme!r}")
-    params: dict[int, Layer] = {}
-    drawn = _drawn(key, sizes, scheme, dtype)
-    for places, layers in zip(_places_by_shape(sizes).values(), drawn, strict=True):
+    if not isinstance(stacked, bool):
+        raise TypeError(f"stacked: expected True or False, got {stacked!r}")
+    entries: dict[int, Layer] = {}
+    drawn = _drawn(key, sizes, scheme, dtype, stacked)
+    for (shape, places), layers in zip(_places_by_shape(sizes).items(), drawn, strict=True):
         if isinstance(layers, Layer):
-            layers = [row(layers, index) for index in range(len(places))]
-        params.update(zip(places, layers, strict=True))
-    return tuple(params[place] for place in range(len(sizes) - 1))
+            entries |= _taken_apart(layers, places, runs=stacked and shape[0] == shape[1])
+        else:
+            entries |= zip(places, layers, strict=True)
+    return tuple(entries[place] for place in sorted(entries))
+
+
+def _taken_apart(layers: Layer, places: list[int], *, runs: bool) -> dict[int, Layer]:
+    """The layers of one shape by their places; those side by side as a stack, if `runs` are to be.
+
+    A stack is at the place of its first layer.
+    """
+    entries = {}
+    # Side by side, a layer's place and its index among those of its shape both rise by 1.
+    for _, group in itertools.groupby(enumerate(places), lambda at: at[1] - at[0] * runs):
+        run = list(group)
+        start, place = run[0]
+        if len(run) == 1:
+            entries[place] = row(layers, start)
+        elif len(run) == len(places):  # a slice would copy all of them
+            entries[place] = layers
+        else:
+            entries[place] = Layer(*(part[start : start + len(run)] for part in layers))
+    return entries
 
 
 def _places_by_shape(sizes: tuple[int, ...]) -> dict[tuple[int, int], list[int]]:
@@ -84,11 +112,11 @@ def _places_by_shape(sizes: tuple[int, ...]) -> dict[tuple[int, int], list[int]]
 # One program for all layers, instead of some forty small ones. Layers of one shape are drawn
 # together, and many of them leave the program as one array, to be taken apart outside: the program
 # grows with the number of different shapes, but not with depth.
-@functools.partial(jax.jit, static_argnames=("sizes", "scheme", "dtype"))
+@functools.partial(jax.jit, static_argnames=("sizes", "scheme", "dtype", "stacked"))
 def _drawn(
-    key: PRNGKeyArray, sizes: tuple[int, ...], scheme: str, dtype: Any
+    key: PRNGKeyArray, sizes: tuple[int, ...], scheme: str, dtype: Any, stacked: bool
 ) -> list[Layer | list[Layer]]:
-    """The layers of each shape: apart where they are few, else with a leading axis."""
+    """The layers of each shape: apart where they are few and remain so, else on a leading axis."""
     # A bfloat16 network is drawn in float32: a QR decomposition has no half-precision version.
     working = _checks.float32_or_wider(dtype)
     depth = len(sizes) - 1
@@ -104,8 +132,8 @@ def _drawn(
         if scheme == "orthogonal":
             layers = _critical(own, layers, np.array(places), depth)
         layers = Layer(*(part.astype(dtype) for part in layers))
-        few = len(places) < SCANNED
-        drawn.append([Layer(*parts) for parts in zip(*layers, strict=True)] if few else layers)
+        apart = len(places) < SCANNED and not (stacked and shape[0] == shape[1])
+        drawn.append([Layer(*parts) for parts in zip(*layers, strict=True)] if apart else layers)
     return drawn
 
 

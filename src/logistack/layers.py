@@ -143,14 +143,24 @@ def split_like(params: Params, like: Params) -> Params:
 
 
 def _joined(layers: Sequence[Layer]) -> Layer:
-    parts = [
-        layer if is_stack(layer) else Layer(*(part[None] for part in layer)) for layer in layers
-    ]
-    # XLA takes seconds to compile a concatenation of a thousand arrays; of 32, again, it does not.
+    parts: list[Layer] = []
+    for stacks, group in itertools.groupby(layers, is_stack):
+        run = list(group)
+        parts += run if stacks else map(_stacked, _groups(run))
     while len(parts) > 1:
-        groups = (parts[start : start + 32] for start in range(0, len(parts), 32))
-        parts = [Layer(*map(jnp.concatenate, zip(*group, strict=True))) for group in groups]
+        parts = [Layer(*map(jnp.concatenate, zip(*group, strict=True))) for group in _groups(parts)]
     return parts[0]
+
+
+def _groups(layers: list[Layer]) -> list[list[Layer]]:
+    """XLA takes seconds to compile a concatenation of a thousand arrays; of 32, again, not."""
+    return [layers[start : start + 32] for start in range(0, len(layers), 32)]
+
+
+# One call for 32 layers, where each array by itself would need a call for its leading axis.
+@jax.jit
+def _stacked(layers: list[Layer]) -> Layer:
+    return Layer(*map(jnp.stack, zip(*layers, strict=True)))
 
 
 def row(stack: Layer, index: int) -> Layer:
