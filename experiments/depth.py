@@ -1,13 +1,16 @@
 """How deep can a stack of logistic units be and still learn?
 
-Trains networks of 1 to 1,000 hidden layers on the 8×8 digits, five seeds each, from five starts:
-the textbook's, and four that differ in one thing after the other. Every start has, at every depth,
-the learning rate of a common grid that reads best what is held out of the training digits; the
-test digits are looked at once, by the networks trained after that choice on all training digits.
+Trains networks of 1 to 1,000 hidden layers on the 8×8 digits, five seeds each, from six starts:
+the textbook's, and five that differ in one thing after the other. Of five, every one has, at every
+depth, the learning rate of a common grid that reads best what is held out of the training digits;
+the test digits are looked at once, by the networks trained after that choice on all training
+digits. The last has the rate that `ls.deep_sgd` finds by rule, and is trained with 10,000 layers,
+too.
 
-    python experiments/depth.py                      # half an hour on two cores
+    python experiments/depth.py                      # an hour on two cores
     python experiments/depth.py --depths 1 4 16 64   # minutes
     python experiments/depth.py --choose --epochs 6  # choose alone, without a test digit
+    python experiments/depth.py --rule --epochs 4    # other rates than that by rule
     python experiments/depth.py --table              # the results that are kept, in seconds
 
 Every cell of scheme and depth is kept in a small JSON beside the figures, from which these and the
@@ -38,6 +41,7 @@ import optax
 import logistack as ls
 from experiments import keeping
 from experiments.depth_cells import (
+    DEEP,
     LOST,
     OURS,
     SCHEMES,
@@ -54,10 +58,13 @@ from experiments.depth_cells import (
     recall,
 )
 from experiments.depth_figures import plot
-from experiments.depth_tables import report, report_choice
+from experiments.depth_tables import report, report_choice, report_rule
 
 # Beyond so many layers the first seed alone judges the rates: deep networks take their time.
 JUDGED_BY_ALL = 16
+
+# Rates to compare with that by rule.
+MULTIPLES = (0.1, 0.3, 1.0, 3.0, 10.0)
 
 # At how many test digits the Jacobian is looked at.
 LOOKED_AT = 10
@@ -65,12 +72,16 @@ LOOKED_AT = 10
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """Train stacks of 1 to 1,000 layers of logistic units from five starts."""
+    """Train stacks of 1 to 10,000 layers of logistic units from six starts."""
 
-    depths: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64, 128, 256, 1000)
+    depths: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64, 128, 256, 1000, 10_000)
     """Hidden layers of each network."""
     seeds: int = 5
     """How many networks to train for each start and depth: seeds 0, 1, …"""
+    deep: int = 1000
+    """Beyond so many hidden layers, only the start whose rate needs no choice is trained."""
+    deep_seeds: int = 2
+    """How many networks to train there."""
     width: int = 64
     """Units of a hidden layer."""
     # Of 6 and 12 what reads most of the held-out digits: `--choose --epochs …`.
@@ -85,6 +96,8 @@ class Config:
     """Use only this many training and test digits, to try the script."""
     choose: bool = False
     """Only choose the rates, and print how well each reads the held-out training digits."""
+    rule: bool = False
+    """Only try multiples of the rate by rule on the held-out training digits."""
     fresh: bool = False
     """Start over, and replace what --results has."""
     retime: bool = False
@@ -108,7 +121,8 @@ class Trained(NamedTuple):
 def require_config(config: Config) -> None:
     """Raises RefusedError if a Config leaves nothing to train."""
     keeping.require_some(config, "depths", "rates")
-    keeping.require_counts(config, "depths", "seeds", "width", "epochs", "batch_size")
+    names = ("depths", "seeds", "deep", "deep_seeds", "width", "epochs", "batch_size")
+    keeping.require_counts(config, *names)
     keeping.require_numbers(config, "rates")
     keeping.require_counts(config, "samples", low=5)  # of which the fifth is held out
 
@@ -122,14 +136,24 @@ def load(split: str, samples: int | None) -> ls.data.Dataset:
 def begin(name: str, seed: int, sizes: Sequence[int]) -> ls.Params:
     """Where a network starts, its equal layers joined."""
     scheme = SCHEMES[name]
-    drawn = ls.init_params(jax.random.key(seed), sizes, scheme=scheme.drawn)
-    return scheme.change(ls.stack(drawn))
+    drawn = ls.init_params(jax.random.key(seed), sizes, scheme=scheme.drawn, stacked=True)
+    return scheme.change(drawn)
 
 
 def descend(learning_rate: jax.Array, *, steps: int) -> optax.GradientTransformation:
     """SGD with momentum: the rate falls along a cosine, and gradients longer than 1 are cut."""
     rate = optax.cosine_decay_schedule(learning_rate, steps)
     return optax.chain(optax.clip_by_global_norm(1.0), optax.sgd(rate, momentum=0.9))
+
+
+def optimizer_of(name: str, depth: int, rate: float, steps: int) -> dict[str, Any]:
+    """How `fit` is told a scheme's optimizer."""
+    # The rate is an argument of the compiled program, which schemes and seeds share.
+    options: dict[str, Any] = {"hyperparams": {"learning_rate": rate}}
+    if SCHEMES[name].by_rule:
+        optimizer = functools.partial(ls.deep_sgd, depth, steps)
+        return {**options, "optimizer": optimizer, "reduction": "mean", "remat": True}
+    return {**options, "optimizer": functools.partial(descend, steps=steps)}
 
 
 def train(
@@ -141,18 +165,16 @@ def train(
     start = begin(name, seed, sizes)
     batch_size = min(config.batch_size, len(digits.labels))
     steps = config.epochs * -(-len(digits.labels) // batch_size)
-    # The rate is an argument of the compiled program, which schemes and seeds share.
     fitted = ls.fit(
         jax.random.key(seed),
         start,
         digits.inputs,
         digits.targets,
-        optimizer=functools.partial(descend, steps=steps),
-        hyperparams={"learning_rate": rate},
         epochs=config.epochs,
         batch_size=batch_size,
         loss=ls.losses.softmax_cross_entropy,
         coordinates=SCHEMES[name].coordinates,
+        **optimizer_of(name, depth, rate, steps),
     )
     jax.block_until_ready(fitted)
     return Trained(start, fitted, time.perf_counter() - began)
@@ -205,13 +227,21 @@ def candidates(config: Config, above: Cell | None) -> list[float]:
     return [rate for rate, share in rates.items() if rate <= above.rate or share > LOST]
 
 
+def rule(depth: int) -> float:
+    """The rate that `ls.deep_sgd` has by itself."""
+    return short(0.1 / math.sqrt(depth))
+
+
 def decide(
     config: Config, name: str, depth: int, above: Cell | None, digits: ls.data.Dataset
 ) -> Cell:
     """A cell without networks yet: its rate is the one that reads most, the smallest of equals.
 
-    Where none learned in the next shallower cell, the rate stays what it was there.
+    Where none learned in the next shallower cell, the rate stays what it was there. A rate by rule
+    is that of `ls.deep_sgd`.
     """
+    if SCHEMES[name].by_rule:
+        return Cell(name, depth, rule(depth), {}, ())
     validation = choose(config, name, depth, candidates(config, above), digits)
     if validation:
         rate = float(max(validation, key=validation.__getitem__))
@@ -224,7 +254,7 @@ def decide(
 def populate(config: Config, cell: Cell, digits: ls.data.Dataset, test: ls.data.Dataset) -> Cell:
     """Trains the networks of one cell on all training digits."""
     networks = []
-    for seed in range(config.seeds):
+    for seed in range(config.seeds if cell.depth <= config.deep else config.deep_seeds):
         start, fitted, seconds = train(config, cell.scheme, cell.depth, cell.rate, seed, digits)
         spectrum = np.asarray(spectrum_of(start, test.inputs[:LOOKED_AT]))
         losses = fitted.history.loss.tolist()
@@ -264,7 +294,18 @@ def settings_of(config: Config) -> dict[str, Any]:
 
 def folder_of(config: Config) -> Path:
     """The folder for the figures. Results of all depths are in one."""
-    never = ("depths", "choose", "fresh", "retime", "table", "results", "out")
+    never = (
+        "depths",
+        "deep",
+        "deep_seeds",
+        "choose",
+        "rule",
+        "fresh",
+        "retime",
+        "table",
+        "results",
+        "out",
+    )
     return keeping.folder_of(config, never=never)
 
 
@@ -309,7 +350,7 @@ def run(config: Config, *, command: str = "run(config)") -> Result:
 
     for depth in sorted(set(config.depths)):
         for name, cells in by_scheme(result).items():
-            if depth in (cell.depth for cell in cells):
+            if depth in (cell.depth for cell in cells) or not trained_at(config, name, depth):
                 continue
             above = max((c for c in cells if c.depth < depth), key=depth_of, default=None)
             cell = populate(config, decide(config, name, depth, above, digits), digits, test)
@@ -321,6 +362,23 @@ def run(config: Config, *, command: str = "run(config)") -> Result:
     return result
 
 
+def trained_at(config: Config, name: str, depth: int) -> bool:
+    """Whether a scheme is trained at a depth: the deepest networks only where no rate is chosen."""
+    return depth <= config.deep or SCHEMES[name].by_rule
+
+
+def try_rule(config: Config) -> list[Cell]:
+    """How well multiples of the rate by rule read the held-out digits; no test digit is seen."""
+    require_config(config)
+    digits = load("train", config.samples)
+    cells = []
+    for depth in sorted(set(config.depths)):
+        rates = [short(multiple * rule(depth)) for multiple in MULTIPLES]
+        found = choose(config, DEEP, depth, rates, digits)
+        cells.append(Cell(DEEP, depth, rule(depth), found, ()))
+    return cells
+
+
 def choose_all(config: Config) -> list[Cell]:
     """Chooses every rate, and leaves the test digits alone."""
     require_config(config)
@@ -329,8 +387,9 @@ def choose_all(config: Config) -> list[Cell]:
     for name in SCHEMES:
         above = None
         for depth in sorted(set(config.depths)):
-            above = decide(config, name, depth, above, digits)
-            cells.append(above)
+            if trained_at(config, name, depth):
+                above = decide(config, name, depth, above, digits)
+                cells.append(above)
     return cells
 
 
@@ -341,6 +400,9 @@ def main(arguments: list[str]) -> int:
     require_config(config)
     if config.choose:
         print(report_choice(settings_of(config), choose_all(config)))
+        return 0
+    if config.rule:
+        print(report_rule(settings_of(config), try_rule(config), MULTIPLES))
         return 0
     folder, path = folder_of(config), results_of(config)
     keeping.require_folder("out", folder)

@@ -19,11 +19,15 @@ LOST = 2 * CHANCE
 
 
 class Scheme(NamedTuple):
-    """Where a network starts, and in which coordinates it takes its steps."""
+    """Where a network starts, in which coordinates it takes its steps, and how long they are.
+
+    Those of `by_rule` are as long as `ls.deep_sgd` makes them; of others, a rate is chosen.
+    """
 
     drawn: str
     change: Callable[[ls.Params], ls.Params]
     coordinates: str
+    by_rule: bool = False
 
 
 def as_drawn(params: ls.Params) -> ls.Params:
@@ -41,12 +45,14 @@ def quartered_and_folded(params: ls.Params) -> ls.Params:
 
 
 OURS = "centred orthogonal, folded steps"
+DEEP = "deep start, rate by rule"
 SCHEMES = {
     "textbook Glorot": Scheme("glorot", quartered, "plain"),
     "4 × Glorot": Scheme("glorot", as_drawn, "plain"),
     "centred Glorot": Scheme("glorot", quartered_and_folded, "plain"),
     "centred orthogonal, plain steps": Scheme("orthogonal", as_drawn, "plain"),
     OURS: Scheme("orthogonal", as_drawn, "centred"),
+    DEEP: Scheme("deep", as_drawn, "centred", by_rule=True),
 }
 
 

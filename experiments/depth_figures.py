@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import logistack as ls
-from experiments.depth_cells import CHANCE, OURS, Result, accuracies, by_scheme, mean
+from experiments.depth_cells import CHANCE, DEEP, OURS, Result, accuracies, by_scheme, mean
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,10 +42,12 @@ def draw_lines(result: Result) -> "Figure":
         # Ours comes last, in the first color.
         color = ls.plots.PALETTE[len(schemes) - 1 - index]
         depths = [cell.depth for cell in cells]
-        each = 100 * np.array([accuracies(cell) for cell in cells])
-        middle = each.mean(axis=1)
-        ours = name == OURS
-        axes.fill_between(depths, each.min(axis=1), each.max(axis=1), color=color, alpha=0.2, lw=0)
+        each = [100 * accuracies(cell) for cell in cells]  # not of equally many seeds
+        lowest, middle, highest = (
+            np.array([of(shares) for shares in each]) for of in (np.min, np.mean, np.max)
+        )
+        ours = name in (OURS, DEEP)
+        axes.fill_between(depths, lowest, highest, color=color, alpha=0.2, lw=0)
         axes.plot(
             depths,
             middle,
@@ -100,7 +102,7 @@ def label_line(
         ha=across,
         va=up,
         color=color,
-        fontweight="bold" if name == OURS else "normal",
+        fontweight="bold" if name in (OURS, DEEP) else "normal",
     )
 
 

@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from experiments import keeping
 from experiments.depth_cells import (
+    DEEP,
     LOST,
     OURS,
     SCHEMES,
@@ -29,6 +31,8 @@ def report(result: Result) -> str:
         f"{settings['seeds']} seeds; every rate chosen from {rates}",
         "on every fifth training digit, held out; the test digits chose nothing",
     ]
+    fewer = {c.depth: len(c.networks) for c in result.cells if len(c.networks) < settings["seeds"]}
+    lines += [f"{count} seeds alone at {depth:,} layers" for depth, count in fewer.items()]
     lines += table(result, "test accuracy (%), mean over seeds", lambda c: f"{100 * mean(c):.1f}")
     lines += table(
         result, "test accuracy (%), lowest seed", lambda c: f"{100 * accuracies(c).min():.1f}"
@@ -43,13 +47,14 @@ def report(result: Result) -> str:
             functools.partial(singular, field=field),
         )
     lines += table(result, "seconds a network, median over seeds", seconds)
-    ours = by_scheme(result)[OURS]
-    short_of = [f"{cell.depth:,}" for cell in ours if not reaches(cell)]
-    lines += [
-        "",
-        f"{OURS}: at least {WANTED:.0%} "
-        + (f"but at {', '.join(short_of)} layers" if short_of else "at every depth"),
-    ]
+    lines.append("")
+    for name in (DEEP, OURS):
+        cells = by_scheme(result)[name]
+        short_of = [f"{cell.depth:,}" for cell in cells if not reaches(cell)]
+        lines.append(
+            f"{name}: at least {WANTED:.0%} "
+            + (f"but at {', '.join(short_of)} layers" if short_of else "at every depth")
+        )
     if result.timing is not None:
         timing = result.timing
         lines.append(
@@ -75,11 +80,11 @@ def table(result: Result, title: str, show: Callable[[Cell], str]) -> list[str]:
     return lines
 
 
-RATES = "learning rate chosen; in brackets where none has learned"
+RATES = "learning rate chosen, or by rule; in brackets where none has learned"
 
 
 def chosen(cell: Cell) -> str:
-    learned = max(cell.validation.values(), default=0.0) > LOST
+    learned = SCHEMES[cell.scheme].by_rule or max(cell.validation.values(), default=0.0) > LOST
     return f"{cell.rate:g}" if learned else f"({cell.rate:g})"
 
 
@@ -113,3 +118,15 @@ def report_choice(settings: dict[str, Any], cells: Sequence[Cell]) -> str:
     )
     lines += table(result, RATES, chosen)
     return "\n".join(lines)
+
+
+def report_rule(settings: dict[str, Any], cells: Sequence[Cell], multiples: Sequence[float]) -> str:
+    """The accuracy on held-out training digits at multiples of the rate by rule."""
+    head = ["hidden layers", "rate by rule", *(f"× {multiple:g}" for multiple in multiples)]
+    rows = [
+        [f"{cell.depth:,}", f"{cell.rate:g}"]
+        + [f"{100 * share:.1f}" for share in cell.validation.values()]
+        for cell in cells
+    ]
+    title = f"{DEEP}: accuracy on held-out training digits (%), {settings['epochs']} epochs"
+    return "\n".join([title, *keeping.columns([head, *rows], left=0)])

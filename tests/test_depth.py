@@ -20,6 +20,7 @@ NAMES = [
     "centred Glorot",
     "centred orthogonal, plain steps",
     "centred orthogonal, folded steps",
+    "deep start, rate by rule",
 ]
 
 
@@ -95,16 +96,36 @@ class TestStarts:
         np.testing.assert_allclose(ls.logits(params, x), weight @ t + bias, atol=1e-5)
 
     def test_centred_orthogonal_is_so_in_the_coordinates_of_tanh(self):
-        plain, folded = (depth.begin(name, 7, (64, 12, 12, 12, 10)) for name in NAMES[3:])
+        plain, folded = (depth.begin(name, 7, (64, 12, 12, 12, 10)) for name in NAMES[3:5])
         jax.tree.map(np.testing.assert_array_equal, plain, folded)
         _, second, *_ = ls.unstack(ls.unfold(plain))
         square = np.asarray(second.weight @ second.weight.T)
         np.testing.assert_allclose(square, square[0, 0] * np.eye(12), atol=1e-5)
 
-    def test_one_scheme_alone_takes_folded_steps(self):
+    def test_deep_is_so_but_for_the_last_layer(self):
+        *hidden, last = self.arrays(NAMES[5])
+        *same, one = self.arrays(NAMES[4])
+        jax.tree.map(np.testing.assert_array_equal, hidden, same)
+        ratio = last[0] / one[0]
+        assert np.ptp(ratio) < 1e-5
+        assert ratio.mean() > 1
+
+    def test_two_schemes_take_folded_steps_and_one_a_rate_by_rule(self):
         assert list(depth.SCHEMES) == NAMES
         folded = [name for name in NAMES if depth.SCHEMES[name].coordinates == "centred"]
-        assert folded == [depth.OURS]
+        assert folded == NAMES[4:]
+        assert [name for name in NAMES if depth.SCHEMES[name].by_rule] == NAMES[5:]
+
+    def test_the_rate_is_that_of_the_rule(self):
+        rate = depth.decide(TINY, NAMES[5], 25, None, None).rate
+        named = depth.optimizer_of(NAMES[5], 25, rate, 6)["optimizer"](learning_rate=rate)
+        gradient = (ls.Layer(np.float32([[30, 40]]), np.float32([5])),)
+        one, other = (
+            optimizer.update(gradient, optimizer.init(gradient))[0][0]
+            for optimizer in (named, ls.deep_sgd(25, 6))
+        )
+        np.testing.assert_allclose(one.weight, other.weight, rtol=1e-3)
+        np.testing.assert_allclose(one.bias, other.bias, rtol=1e-3)
 
     def test_a_network_takes_its_steps_as_the_scheme_and_the_config_say(self, monkeypatch):
         asked = []
@@ -113,12 +134,15 @@ class TestStarts:
         digits = depth.load("train", 45)
         for name in NAMES:
             depth.train(dataclasses.replace(TINY, epochs=2), name, 1, 0.3, 0, digits)
-        wanted = ["plain"] * 4 + ["centred"]
+        wanted = ["plain"] * 4 + ["centred"] * 2
         assert [options["coordinates"] for options in asked] == wanted
         for options in asked:
             assert (options["epochs"], options["batch_size"]) == (2, 20)
-            assert options["hyperparams"] == {"learning_rate": 0.3}
             assert options["loss"] is ls.losses.softmax_cross_entropy
+            assert options["hyperparams"] == {"learning_rate": 0.3}
+        assert asked.pop()["reduction"] == "mean"
+        for options in asked:
+            assert "reduction" not in options
         # Three batches, twice: six steps, of momentum 0.9 and gradients cut to length 1.
         optimizer = options["optimizer"](0.3)
         state, velocity = optimizer.init(np.zeros(2)), 0.0
@@ -191,7 +215,8 @@ class TestRun:
         ]
         for each in result.cells:
             assert [network.seed for network in each.networks] == [0, 1]
-            assert each.rate in TINY.rates
+            by_rule = depth.SCHEMES[each.scheme].by_rule
+            assert each.rate in TINY.rates or (by_rule and each.validation == {})
             for network in each.networks:
                 assert len(network.losses) == TINY.epochs
                 assert network.largest >= network.smallest > 0
@@ -222,7 +247,7 @@ class TestRun:
         assert kept["origin"]["command"] == "a command"
         assert kept["origin"]["jax"] == jax.__version__
         assert kept["settings"]["width"] == 12
-        assert len(kept["cells"]) == 10
+        assert len(kept["cells"]) == 12
         again = depth.recall_same(config)
         assert json.loads(json.dumps(again)) == json.loads(json.dumps(result))
         assert [path.name for path in config.results.parent.iterdir()] == ["r.json"]
@@ -240,8 +265,8 @@ class TestRun:
         monkeypatch.setattr(depth, "choose", lambda *_: {"0.3": 0.5})
         monkeypatch.setattr(depth, "stopwatch", lambda *_: depth.Timing(depth.OURS, 1, 2.0, 1.0))
         again = depth.run(dataclasses.replace(config, results=path))
-        assert done == [(depth.OURS, 3)]
-        assert len(again.cells) == 10
+        assert done == [(NAMES[5], 3)]
+        assert len(again.cells) == 12
         done.clear()
         before = path.read_bytes()
         depth.run(dataclasses.replace(config, results=path))
@@ -249,6 +274,21 @@ class TestRun:
         assert path.read_bytes() == before
         depth.run(dataclasses.replace(config, results=path, depths=(1,), fresh=True))
         assert done == [(name, 1) for name in NAMES]
+
+    def test_beyond_a_depth_trains_only_what_has_its_rate_by_rule_and_fewer(
+        self, config, result, monkeypatch
+    ):
+        done = []
+
+        def train(config, name, layers, rate, seed, digits):
+            done.append((name, layers, seed))
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(depth, "train", train)
+        deeper = dataclasses.replace(config, depths=(1, 3, 4), deep=3, deep_seeds=1)
+        with pytest.raises(KeyboardInterrupt):
+            depth.run(deeper)
+        assert done == [(NAMES[5], 4, 0)]
 
     def test_an_interruption_leaves_the_cells_before_it(
         self, config, result, monkeypatch, tmp_path
@@ -356,6 +396,7 @@ class TestReport:
         assert self.rows(text, "smallest singular")[depth.OURS] == ["1.2e-01"] * 2
         assert self.rows(text, "seconds a network")[depth.OURS] == ["1.5"] * 2
         assert text.endswith("folded steps: at least 96% but at 1, 3 layers")
+        assert self.rows(text, "learning rate")[NAMES[5]] == ["0.01", "0.01"]
 
     def test_puts_in_brackets_the_rate_of_a_scheme_that_no_rate_taught(self):
         lost = cell()._replace(validation={"0.01": depth.LOST})
@@ -398,11 +439,11 @@ class TestFigures:
         assert set(texts) == {*NAMES, "chance"}
         for name in NAMES:
             assert texts[name].get_color() == lines[name].get_color()
-        assert len({line.get_color() for line in lines.values()}) == 5
+        assert len({line.get_color() for line in lines.values()}) == 6
         assert axes.get_xscale() == "log"
         assert [text.get_text() for text in axes.get_xticklabels()] == ["1", "3"]
         band = axes.collections[-1].get_paths()[0].get_extents()
-        np.testing.assert_allclose([band.ymin, band.ymax], [51, 55])
+        np.testing.assert_allclose([band.ymin, band.ymax], [61, 65])
         chance = next(line for line in axes.lines if line.get_label() not in NAMES)
         np.testing.assert_array_equal(chance.get_ydata(), [10, 10])
 
@@ -428,7 +469,7 @@ class TestFigures:
 
     def test_the_map_has_a_number_for_every_cell(self, figures):
         axes, bar = figures["depth-map"].axes
-        assert len(axes.texts) == 9
+        assert len(axes.texts) == 11
         shown = {text.get_position(): text.get_text() for text in axes.texts}
         assert shown[0, 0] == "12.0"
         assert (1, 0) not in shown
@@ -469,7 +510,7 @@ class TestCommand:
         said = capsys.readouterr().out
         head, _, report = said.partition("\n\n")
         assert head.startswith(
-            "10 of 10 cells: Kept from an earlier run, not measured now: a command (JAX "
+            "12 of 12 cells: Kept from an earlier run, not measured now: a command (JAX "
         )
         assert report.startswith(depth.report(result))
         (folder,) = tmp_path.iterdir()
@@ -521,6 +562,22 @@ class TestCommand:
         line = next(line for line in said.splitlines() if line.startswith(depth.OURS))
         assert line.split()[-1] == f"{100 * max(wanted.validation.values()):.1f}"
         assert config.results.read_bytes() == before
+
+    def test_tries_multiples_of_the_rate_by_rule(self, config, monkeypatch, capsys):
+        asked = []
+
+        def choose(config, name, layers, rates, digits):
+            asked.append((name, layers))
+            return {f"{rate:g}": rate for rate in rates}
+
+        monkeypatch.setattr(depth, "choose", choose)
+        assert self.main(config, "--rule", depths="4 100") == 0
+        assert asked == [(depth.DEEP, 4), (depth.DEEP, 100)]
+        _, _, *rows = (line.split() for line in capsys.readouterr().out.splitlines())
+        assert rows == [
+            ["4", "0.05", "0.5", "1.5", "5.0", "15.0", "50.0"],
+            ["100", "0.01", "0.1", "0.3", "1.0", "3.0", "10.0"],
+        ]
 
     @pytest.mark.parametrize(
         ("words", "wrong"),

@@ -20,7 +20,7 @@ import logistack as ls
 
 CONTRACT = {
     "Layer": ["weight", "bias"],
-    "init_params": ["key", "sizes", "scheme", "dtype"],
+    "init_params": ["key", "sizes", "scheme", "dtype", "stacked"],
     "sigmoid_layer": ["layer", "a"],
     "logits": ["params", "x"],
     "forward": ["params", "x"],
@@ -44,6 +44,7 @@ CONTRACT = {
         "optimizer", "loss", "reduction", "class_weight", "label_smoothing", "dropout",
         "ema_decay", "coordinates", "augment", "compute_dtype", "remat",
     ],
+    "deep_sgd": ["depth", "steps", "learning_rate", "momentum"],
     "fit": [
         "key", "params", "inputs", "targets", "optimizer", "epochs", "batch_size", "loss",
         "reduction", "sample_weight", "class_weight", "validation", "patience", "min_delta",

@@ -122,6 +122,7 @@ ALIKE = {
     "sgd": optax.sgd(0.1, momentum=0.9),
     "adamw": optax.adamw(0.1),
     "clipped": optax.chain(optax.clip_by_global_norm(1.0), optax.sgd(0.1)),
+    "deep": ls.deep_sgd(20, 5),
     "line search": optax.chain(optax.sgd(0.1), optax.scale_by_backtracking_linesearch(5)),
 }
 APART = {

@@ -61,6 +61,7 @@ from .training import History as History
 from .training import Interrupted as Interrupted
 from .training import StreamError as StreamError
 from .training import TrainState as TrainState
+from .training import deep_sgd as deep_sgd
 from .training import diagnose as diagnose
 from .training import fit as fit
 from .training import fit_population as fit_population

@@ -32,6 +32,10 @@ def init_params(
       with variance v, in the coordinates of σ: `fold` of it. Gain g and variance v are those of
       `critical_point` for the number of hidden layers; the last layer has gain 1 and c = 0. The
       singular values of the network's Jacobian keep to one size, however many layers it has.
+    - `"deep"`: the same, but the last layer has gain 1/√q, with the variance q that the critical
+      point keeps up. Logits then start with variance 1 at any depth, while those of
+      `"orthogonal"` fall with it, and a loss that hardly sees them learns little else than to
+      enlarge them.
     - `"glorot"`: W uniform on ±4 √(6 / (in + out)), b = 0, the textbook rule for σ.
     - `"normal"`: W normal with standard deviation 1/√in, b = 0.
     - `"zeros"`: all zero.
@@ -126,11 +130,11 @@ def _drawn(
         own = keys[np.array(places)]
         draw: Callable[[PRNGKeyArray], Array]
         draw = functools.partial(SCHEMES[scheme], shape=shape, dtype=working)
-        if scheme == "orthogonal":
+        if scheme in ISOMETRIC:
             draw = _one_by_one_on_cpu(draw)
         layers = Layer(jax.vmap(draw)(own), jnp.zeros((len(places), shape[0]), working))
-        if scheme == "orthogonal":
-            layers = _critical(own, layers, np.array(places), depth)
+        if scheme in ISOMETRIC:
+            layers = _critical(own, layers, np.array(places), depth, ISOMETRIC[scheme])
         layers = Layer(*(part.astype(dtype) for part in layers))
         apart = len(places) < SCANNED and not (stacked and shape[0] == shape[1])
         drawn.append([Layer(*parts) for parts in zip(*layers, strict=True)] if apart else layers)
@@ -156,9 +160,19 @@ def _one_by_one_on_cpu(draw: Callable[[PRNGKeyArray], Array]) -> Callable[[PRNGK
     return one
 
 
-def _critical(keys: Array, layers: Layer, places: np.ndarray, depth: int) -> Layer:
+def _critical(
+    keys: Array,
+    layers: Layer,
+    places: np.ndarray,
+    depth: int,
+    last_gain: Callable[[int], float],
+) -> Layer:
     """Layers of orthogonal weights, brought to the critical point, in the coordinates of σ."""
     hidden = places < depth - 1
+    if not hidden.all():
+        gains = np.where(hidden, 1, last_gain(max(1, depth - 1)))[:, None, None]
+        weight = jnp.asarray(gains, layers.weight.dtype) * layers.weight
+        layers = Layer(weight, layers.bias)
     if hidden.any():
         gain, variance = critical_point(depth - 1)
         shape, dtype = layers.bias.shape[1:], layers.bias.dtype
@@ -167,7 +181,7 @@ def _critical(keys: Array, layers: Layer, places: np.ndarray, depth: int) -> Lay
             return jax.random.normal(jax.random.fold_in(key, 0), shape, dtype)
 
         bias = math.sqrt(variance) * jax.vmap(draw)(keys)
-        # The last layer has gain 1 and biases 0.
+        # The last layer has a gain of its own, and biases 0.
         layers = Layer(
             jnp.where(hidden[:, None, None], gain * layers.weight, layers.weight),
             jnp.where(hidden[:, None], bias, layers.bias),
@@ -207,20 +221,25 @@ def critical_point(depth: int) -> tuple[float, float]:
     >>> print(f"{gain:.4f} {variance:.1e}")
     1.0269 2.6e-05
     """
-    depth = _checks.require_count("depth", depth, low=1)
-    # The search is for q alone, because q fixes the rest. Given q, χ = 1 demands g² = 1 / μ₁, and
-    # the length map keeps q only if the biases add what tanh takes away: v = q − g² E[tanh²]. As q
-    # grows, units saturate, their slopes differ more, and so do the singular values: each layer
-    # adds μ₂ / μ₁² − 1 to their relative variance. That rises with q, so bisection finds the q at
-    # which L layers add up to 1. A smaller q would leave every unit closer to linear.
+    q = critical_variance(_checks.require_count("depth", depth, low=1))
+    # Given q, χ = 1 demands g² = 1 / μ₁, and the length map keeps q only if the biases add what
+    # tanh takes away: v = q − g² E[tanh²].
+    square, first, _ = _moments(q)
+    # The difference is of order q³: at a depth of billions, rounding may make it negative.
+    return 1 / math.sqrt(first), max(0.0, q - square / first)
+
+
+def critical_variance(depth: int) -> float:
+    """The variance q of pre-activations that `critical_point` keeps up through so many layers."""
+    # As q grows, units saturate, their slopes differ more, and so do the singular values: each
+    # layer adds μ₂ / μ₁² − 1 to their relative variance. That rises with q, so bisection finds the
+    # q at which L layers add up to 1. A smaller q would leave every unit closer to linear.
     low, high = 0.0, 1 / 12
     for _ in range(60):  # halvings: to the last bit
         middle = (low + high) / 2
         _, first, second = _moments(middle)
         low, high = (middle, high) if depth * (second / first**2 - 1) <= 1 else (low, middle)
-    square, first, _ = _moments(low)
-    # The difference is of order q³: at a depth of billions, rounding may make it negative.
-    return 1 / math.sqrt(first), max(0.0, low - square / first)
+    return low
 
 
 def _moments(q: float) -> tuple[float, float, float]:
@@ -250,9 +269,16 @@ def _normal(key: PRNGKeyArray, shape: tuple[int, int], dtype: Any) -> Array:
 # How a weight is drawn from its key, of a shape and a dtype.
 SCHEMES: dict[str, Callable[..., Array]] = {
     "orthogonal": jax.nn.initializers.orthogonal(),
+    "deep": jax.nn.initializers.orthogonal(),
     "glorot": _glorot,
     "normal": _normal,
     "zeros": jax.nn.initializers.zeros,
+}
+
+# The schemes at the critical point, with the gain of the last layer behind so many hidden ones.
+ISOMETRIC: dict[str, Callable[[int], float]] = {
+    "orthogonal": lambda depth: 1.0,
+    "deep": lambda depth: 1 / math.sqrt(critical_variance(depth)),
 }
 
 

@@ -1,5 +1,6 @@
 """Training: the summed loss, one step of an optimizer, and the run that scans it."""
 
+from logistack.training.descent import deep_sgd
 from logistack.training.diagnosis import diagnose
 from logistack.training.driver import Interrupted, fit_with_callbacks
 from logistack.training.fit import fit
@@ -24,6 +25,7 @@ __all__ = [
     "SizeGroup",
     "StreamError",
     "TrainState",
+    "deep_sgd",
     "diagnose",
     "epoch_order",
     "fit",
