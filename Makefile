@@ -22,7 +22,7 @@ help:
 	@echo 'make article           reproduce the numbers and figures of the article'
 	@echo 'make backpropagation   compute the gradient by hand, and draw where it vanishes'
 	@echo 'make width             train 640 networks of 1 to 256 hidden units, and find how many are enough'
-	@echo 'make depth             train stacks of 1 to 1,000 layers from five starts, for half an hour, and draw where they fail'
+	@echo 'make depth             train stacks of 1 to 10,000 layers from six starts, for an hour, and draw where they fail'
 	@echo 'make limits            find how many hidden units are enough where a line is not, with proofs both ways'
 	@echo 'make census            train 10,000 networks on XOR, and map which learn it'
 	@echo 'make validation        compare a network with those of scikit-learn over ten times ten folds'
