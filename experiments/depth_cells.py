@@ -59,9 +59,10 @@ SCHEMES = {
 class Network(NamedTuple):
     """One trained network.
 
-    `losses` are summed over the training digits, one an epoch, in nats, and None where the run
-    had stopped; `stuck` says that the last is that of the base rate; `largest` and `smallest` are
-    singular values of ∂ logits / ∂x at the start, in the mean over a few test digits.
+    `losses` are summed over the training digits, or their mean where the rate is by rule, one an
+    epoch, in nats, and None where the run had stopped; `stuck` says that the last is that of the
+    base rate; `largest` and `smallest` are singular values of ∂ logits / ∂x at the start, in the
+    mean over a few test digits.
     """
 
     seed: int

@@ -38,7 +38,7 @@ def report(result: Result) -> str:
         result, "test accuracy (%), lowest seed", lambda c: f"{100 * accuracies(c).min():.1f}"
     )
     lines += table(result, "seeds stuck at the base rate", lambda c: f"{total_stuck(c)}")
-    lines += table(result, "training loss at the end (nats), mean over seeds", last_loss)
+    lines += table(result, LOSSES, last_loss)
     lines += table(result, RATES, chosen)
     for field in ("largest", "smallest"):
         lines += table(
@@ -80,6 +80,7 @@ def table(result: Result, title: str, show: Callable[[Cell], str]) -> list[str]:
     return lines
 
 
+LOSSES = "training loss at the end (nats), mean over seeds; summed, but by rule of one digit"
 RATES = "learning rate chosen, or by rule; in brackets where none has learned"
 
 
