@@ -128,8 +128,10 @@ UNFINISHED = "unfinished"
 
 
 def _report(data: Path, target: str, out: Path, options: dict[str, Any]) -> int:
+    from logistack import keep_compiled_programs
     from logistack.reporting import Interrupted, report
 
+    keep_compiled_programs()
     out = _files.local_path("--out", out)
     if out.exists() and not out.is_dir():
         raise ValueError(f"--out: expected a folder or none, got the file {out}")

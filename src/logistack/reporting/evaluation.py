@@ -227,10 +227,11 @@ def _fold(rows: Rows, effort: Effort, seed: int, cut: Cut) -> dict[str, np.ndarr
          preparation.transform(rows.frame.iloc[other]), rows.codes[other])
         for preparation, (one, other) in zip(preparations, sides, strict=True)
     ]  # fmt: skip
-    # The stacks are compiled and trained beside the others.
+    # The stacks are compiled and trained beside the others, for which one thread is left: where the
+    # cores have other work, OpenMP's threads wait for each other in loops that take all the time.
     with quiet(), ThreadPoolExecutor(1) as beside:
         others = {
-            name: beside.submit(_tuned, name, parts, rows.classes, effort, seed)
+            name: beside.submit(_on_one_thread, name, parts, rows.classes, effort, seed)
             for name in ALL
             if name != STACK
         }
@@ -249,6 +250,11 @@ def _fold(rows: Rows, effort: Effort, seed: int, cut: Cut) -> dict[str, np.ndarr
         if draw or rows.frame.shape[1] > MOST_COLUMNS
         else _importance(preparations[0], best, rows, test, seed),
     )._asdict()
+
+
+def _on_one_thread(*asked: Any) -> "_Tuned":
+    with import_extra("threadpoolctl", "report").threadpool_limits(1):
+        return _tuned(*asked)
 
 
 class _Tuned(NamedTuple):

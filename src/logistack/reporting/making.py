@@ -487,8 +487,8 @@ def _effort(rows: Rows, quick: bool) -> Effort:
     effort = models.effort_for(*rows.frame.shape, quick=quick)
     least = int(np.bincount(rows.codes).min())
     folds = min(effort.folds, least)
-    inner = min(effort.inner, least - -(-least // folds))
-    return effort._replace(folds=folds, inner=max(2, inner))
+    most = max(2, least - -(-least // folds))
+    return effort._replace(folds=folds, inner=min(effort.inner, most))
 
 
 def _compared(

@@ -37,7 +37,8 @@ def effort_for(rows: int, features: int, *, quick: bool) -> Effort:
     """As much as two cores do in a minute or so."""
     work = rows * (features + 20)
     if quick or work > 300_000:
-        return Effort(((4,), (32,), (32, 32)), 2, 60 if work > 300_000 else 100, 5, 2, 1)
+        few = ((4,), (32,)) if quick else ((8,), (32,), (32, 32))
+        return Effort(few, 2, 60 if work > 300_000 else 100, 5, 2, 1)
     hidden = (2,), (8,), (32,), (32, 32)
     return Effort(hidden, 4, 100, 5, 3, 1) if work > 60_000 else Effort(hidden, 4, 200, 5, 3, 2)
 
@@ -107,14 +108,8 @@ def trees(effort: Effort, seed: int) -> list[Any]:
 
 
 def fit_one_by_one(asked: Sequence[tuple[Any, Any, Any]]) -> list[Any]:
-    """Fits each classifier to its rows.
-
-    On one thread: where others use the cores as well, those of OpenMP wait for each other in loops
-    that take most of the time.
-    """
-    limits = import_extra("threadpoolctl", "report")
-    with limits.threadpool_limits(1):
-        return [model.fit(X, y) for model, X, y in asked]
+    """Fits each classifier to its rows."""
+    return [model.fit(X, y) for model, X, y in asked]
 
 
 def fit_stacks(asked: Sequence[tuple[Any, Any, Any]]) -> list[Any]:
