@@ -20,7 +20,7 @@ import optax
 import pytest
 
 import logistack as ls
-from logistack import checkpoint
+from logistack import _leaves, checkpoint
 
 pytest.importorskip("orbax.checkpoint")
 
@@ -165,22 +165,61 @@ def test_any_name_will_do(tmp_path, name):
     assert [entry.name for entry in tmp_path.iterdir()] == ["1"]
 
 
-def test_leaves_come_from_any_device_to_the_default_one(tmp_path):
-    devices = jax.devices()
-    if len(devices) < 8:
+def over(devices):
+    """Arrays in so many parts."""
+    if len(jax.devices()) < 8:
         pytest.skip("needs eight devices")
-    mesh = jax.make_mesh((8,), ("i",), axis_types=(jax.sharding.AxisType.Auto,))
-    sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("i"))
+    types = (jax.sharding.AxisType.Auto,)
+    mesh = jax.make_mesh((devices,), ("i",), axis_types=types, devices=jax.devices()[:devices])
+    return jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("i"))
+
+
+def test_leaves_come_from_any_device_to_where_the_like_is_or_to_the_default_one(tmp_path):
     state = {
-        "sharded": jax.device_put(jnp.arange(16.0), sharding),
-        "elsewhere": jax.device_put(jnp.arange(3), devices[5]),
+        "sharded": jax.device_put(jnp.arange(16.0), over(8)),
+        "elsewhere": jax.device_put(jnp.arange(3), jax.devices()[5]),
     }
+    whole = jax.tree.map(np.asarray, state)
     checkpoint.save(tmp_path, state)
-    restored = checkpoint.restore(tmp_path, state)
+    restored = checkpoint.restore(tmp_path, whole)
     assert bits(restored) == bits(state)
-    assert [leaf.devices() for leaf in jax.tree.leaves(restored)] == [{devices[0]}] * 2
-    with jax.default_device(devices[3]):
-        assert checkpoint.restore(tmp_path, state)["sharded"].devices() == {devices[3]}
+    first, _, _, fourth, *_ = jax.devices()
+    assert [leaf.devices() for leaf in jax.tree.leaves(restored)] == [{first}] * 2
+    with jax.default_device(fourth):
+        assert checkpoint.restore(tmp_path, whole)["sharded"].devices() == {fourth}
+    assert checkpoint.restore(tmp_path, state)["elsewhere"].devices() == {first}
+
+
+@pytest.mark.parametrize("devices", [1, 2, 8])
+def test_parts_are_saved_and_come_to_other_numbers_of_devices(tmp_path, devices):
+    keys = jax.random.split(jax.random.key(0), 8)
+    state = {
+        "weight": jnp.arange(16.0).reshape(8, 2),
+        "small": jnp.arange(8, dtype=jnp.int8),
+        "keys": keys,
+        "none": jnp.zeros((8, 0)),
+        "whole": jnp.ones(3),
+    }
+    parts = {name: jax.device_put(leaf, over(4)) for name, leaf in state.items() if name != "whole"}
+    for name, leaf in parts.items():  # nothing in parts is gathered
+        stored = _leaves.pack(name, leaf)[1]
+        assert name == "none" or stored.sharding.is_equivalent_to(over(4), stored.ndim)
+    checkpoint.save(tmp_path, state | parts)
+    wanted = {name: jax.device_put(leaf, over(devices)) for name, leaf in parts.items()}
+    like = jax.eval_shape(lambda: state | wanted)
+    like = jax.tree.map(
+        lambda leaf, given: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=given.sharding),
+        like,
+        state | wanted,
+    )
+    restored = checkpoint.restore(tmp_path, like)
+    for name, leaf in restored.items():
+        assert leaf.dtype == state[name].dtype
+        if name != "keys":
+            np.testing.assert_array_equal(leaf, state[name])
+        if name not in ("whole", "none"):
+            assert leaf.sharding.is_equivalent_to(over(devices), leaf.ndim)
+    assert bits(jax.random.key_data(restored["keys"])) == bits(jax.random.key_data(keys))
 
 
 def test_what_comes_back_can_be_donated_and_is_a_copy(tmp_path):

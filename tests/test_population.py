@@ -473,7 +473,7 @@ class TestDevices:
                 np.testing.assert_allclose(ours, theirs, atol=2e-5 * np.abs(theirs).max())
 
     def test_a_mesh_is_one_with_members(self):
-        with pytest.raises(ValueError, match=r"mesh: expected an axis 'members', got \('batch',\)"):
-            population(mesh=mesh_of(2, "batch"))
+        with pytest.raises(ValueError, match=r"mesh: expected the axes 'members' or 'batch'"):
+            population(mesh=mesh_of(2, "rows"))
         with pytest.raises(TypeError, match=r"mesh: expected a jax\.sharding\.Mesh, got int"):
             population(mesh=2)

@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import NamedSharding
 
 
 def named_leaves(tree: Any) -> dict[str, Any]:
@@ -34,22 +35,30 @@ def describe(name: str, leaf: Any) -> tuple[tuple[int, ...], str]:
     return leaf.shape, leaf.dtype.name
 
 
-def pack(name: str, leaf: Any) -> tuple[dict[str, Any], np.ndarray[Any, Any]]:
+def pack(name: str, leaf: Any) -> tuple[dict[str, Any], Any]:
     """A leaf's entry in the manifest, and the array that Orbax stores for it."""
-    # Orbax reads a NumPy array back as one, without asking for the devices it came from.
     shape, dtype = describe(name, leaf)
     entry: dict[str, Any] = {"shape": shape, "dtype": dtype}
+    array = leaf
     if _is_key(leaf):
-        array = np.asarray(jax.random.key_data(leaf))
+        array = jax.random.key_data(leaf)
         entry |= {"impl": jax.random.key_impl(leaf), "data_shape": array.shape}
-    else:
-        array = np.asarray(leaf).astype(dtype, copy=False)
+    if sharding_of(leaf) is None:
+        # A NumPy array is stored once, by one process, and without the devices it was on.
+        array = np.asarray(array).astype(array.dtype if array is not leaf else dtype, copy=False)
     if array.size == 0:  # which Orbax does not store
         return entry, np.zeros(1, np.uint8)
     # TensorStore lacks some of the dtypes of 8 bits and less.
-    return entry, array.view(np.uint8) if array.itemsize == 1 else array
+    return entry, array.view(np.uint8) if array.dtype.itemsize == 1 else array
 
 
-def unpack(entry: dict[str, Any], array: np.ndarray[Any, Any]) -> jax.Array:
-    leaf = jnp.array(array)
+def sharding_of(leaf: Any) -> NamedSharding | None:
+    """How the parts of a leaf lie on several devices; None where it is whole on one, or on all."""
+    sharding = getattr(leaf, "sharding", None)
+    apart = isinstance(sharding, NamedSharding) and not sharding.is_fully_replicated
+    return sharding if apart else None
+
+
+def unpack(entry: dict[str, Any], array: Any) -> jax.Array:
+    leaf = array if isinstance(array, jax.Array) else jnp.array(array)
     return jax.random.wrap_key_data(leaf, impl=entry["impl"]) if "impl" in entry else leaf

@@ -6,6 +6,10 @@ under another name and takes its own last. What has no manifest of ours is not a
 neither counted nor touched. Rows, such as a history, lie beside the versions in a file that only
 grows, of which a version refers to a prefix. One process at a time may save to a folder; any
 number may read.
+
+Arrays in parts on several devices are written and read part by part, and never gathered. Where
+those are devices of several processes, all of these call `save`, with one folder for all: each
+writes its parts, and the first process what is shared.
 """
 
 import contextlib
@@ -15,7 +19,7 @@ import logging
 import os
 import shutil
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
@@ -24,7 +28,7 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from logistack import _checks, _files, _leaves, _rows, _versions
+from logistack import _checks, _files, _leaves, _processes, _rows, _versions
 from logistack._lock import locked
 
 _FORMAT = 1
@@ -41,10 +45,12 @@ def save(
 ) -> int:
     """Writes a new version of a checkpoint, then removes all but the newest few.
 
-    A process that is killed at any moment leaves the earlier versions as they were.
+    A process that is killed at any moment leaves the earlier versions as they were. Where arrays
+    are on devices of several processes, all of them call it.
 
     Args:
-        path: the folder of the versions; made if it is not there. `~` is the home folder.
+        path: the folder of the versions, the same for all processes; made if it is not there. `~`
+            is the home folder.
         state: any pytree of arrays, random keys and numbers, as `TrainState`; every bit is kept.
         notes: what else to keep in this version, as JSON has it; NaN and ±inf are kept.
         rows: what to add to a table, arrays of one length by name, one entry a row. Only these
@@ -64,6 +70,7 @@ def save(
         BlockingIOError: if another process is writing to the folder.
         NotADirectoryError: if `path` is a file.
         ModuleNotFoundError: if Orbax is not installed.
+        RuntimeError: in other processes than the first, if any of these was raised there.
 
     >>> import jax.numpy as jnp, tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -76,7 +83,8 @@ def save(
     """
     folder = _folder(path)
     keep = _checks.require_count("keep", keep, low=1)
-    packed = {name: _leaves.pack(name, leaf) for name, leaf in _leaves.named_leaves(state).items()}
+    named = _leaves.named_leaves(state)
+    packed = {name: _leaves.pack(name, leaf) for name, leaf in named.items()}
     if not packed:
         raise ValueError("state: expected a pytree of arrays, got one without a leaf")
     leaves = {name: entry for name, (entry, _) in packed.items()}
@@ -84,30 +92,49 @@ def save(
     columns = _rows.require_rows(rows or {})
     content = {"format": _FORMAT, "leaves": leaves, "notes": _to_json(notes)}
     versions(folder)  # which says so if it is a file
-    with _orbax() as orbax, locked(folder), orbax.PyTreeCheckpointer() as checkpointer:
-        _remove_unfinished(folder)
-        number = _versions.free_number(folder)
-        before = None if after is None else _parse_manifest(_find(folder, after))["rows"]
-        if columns:
-            content["rows"] = _rows.append(folder, columns, before, _tables(folder))
-        elif before is not None:
-            content["rows"] = before
+    together = any(not getattr(leaf, "is_fully_addressable", True) for leaf in named.values())
+
+    def by_one(function: Callable[[], int]) -> int:
+        if not together:
+            return function()
+        return _processes.by_first(f"write a version at {folder}", function)
+
+    with contextlib.ExitStack() as held, _orbax() as orbax:
+        checkpointer = held.enter_context(_checkpointer(orbax, together))
+
+        def make() -> int:
+            held.enter_context(locked(folder))
+            _remove_unfinished(folder)
+            number = _versions.free_number(folder)
+            before = None if after is None else _parse_manifest(_find(folder, after))["rows"]
+            if columns:
+                content["rows"] = _rows.append(folder, columns, before, _tables(folder))
+            elif before is not None:
+                content["rows"] = before
+            _versions.make(folder / f"{number}{_versions.UNFINISHED}")
+            return number
+
+        number = by_one(make)
         unfinished = folder / f"{number}{_versions.UNFINISHED}"
-        _versions.make(unfinished)
         checkpointer.save(unfinished / "state", args=orbax.args.PyTreeSave(arrays))
-        files = sorted(f for f in (unfinished / "state").rglob("*") if f.is_file())
-        content["files"] = {
-            file.relative_to(unfinished).as_posix(): _digest(file) for file in files
-        }
-        manifest = {"content": content, "sha256": _digest_of(content)}
-        _files.write_whole(unfinished / "manifest.json", json.dumps(manifest).encode())
-        os.rename(unfinished, folder / str(number))
-        for version in versions(folder)[:-keep]:
-            # Files go one by one, so a version loses its name before it loses the first of them.
-            if not (folder / str(version)).is_symlink():
-                os.rename(folder / str(version), _versions.free_name(folder, version))
-        _remove_unfinished(folder)
-        _rows.remove_unused(folder, _tables(folder))
+        by_one(lambda: _finish(folder, number, content, keep))
+    return number
+
+
+def _finish(folder: Path, number: int, content: dict[str, Any], keep: int) -> int:
+    """Gives a version whose arrays are written its manifest and its name; removes old ones."""
+    unfinished = folder / f"{number}{_versions.UNFINISHED}"
+    files = sorted(f for f in (unfinished / "state").rglob("*") if f.is_file())
+    content["files"] = {file.relative_to(unfinished).as_posix(): _digest(file) for file in files}
+    manifest = {"content": content, "sha256": _digest_of(content)}
+    _files.write_whole(unfinished / "manifest.json", json.dumps(manifest).encode())
+    os.rename(unfinished, folder / str(number))
+    for version in versions(folder)[:-keep]:
+        # Files go one by one, so a version loses its name before it loses the first of them.
+        if not (folder / str(version)).is_symlink():
+            os.rename(folder / str(version), _versions.free_name(folder, version))
+    _remove_unfinished(folder)
+    _rows.remove_unused(folder, _tables(folder))
     return number
 
 
@@ -146,12 +173,13 @@ def restore(path: str | os.PathLike[str], like: Any, *, version: int | None = No
     Args:
         path: the folder that `save` wrote to.
         like: a pytree of the saved structure; its leaves are arrays, random keys, numbers or
-            `jax.ShapeDtypeStruct`, of which only shape and dtype count.
+            `jax.ShapeDtypeStruct`, of which only shape, dtype and sharding count.
         version: which version; the newest that is whole if None.
 
     Returns:
-        The structure of `like` with the saved leaves, as JAX arrays on the default device
-        whatever devices they were on.
+        The structure of `like` with the saved leaves, as JAX arrays, whatever devices they were
+        on: in parts where a leaf of `like` is, of which each process reads its own, and else on
+        the default device.
 
     Raises:
         ValueError: if a leaf has another shape or dtype than in `like`, is missing or is one too
@@ -184,7 +212,7 @@ def restore(path: str | os.PathLike[str], like: Any, *, version: int | None = No
                 f"has {has.get(name, 'no such leaf')}"
             )
     with _other_version_named(folder):
-        arrays = _read_arrays(folder, leaves)
+        arrays = _read_arrays(folder, leaves, templates)
     for name, array in arrays.items():
         if jax.dtypes.canonicalize_dtype(array.dtype) != array.dtype:
             raise ValueError(
@@ -377,9 +405,23 @@ def _parse_manifest(folder: Path) -> dict[str, Any]:
     return {"rows": None} | content
 
 
-def _read_arrays(folder: Path, leaves: dict[str, Any]) -> dict[str, np.ndarray[Any, Any]]:
-    with _orbax() as orbax, orbax.PyTreeCheckpointer() as checkpointer:
-        stored = checkpointer.restore(folder / "state", args=orbax.args.PyTreeRestore())
+def _read_arrays(
+    folder: Path, leaves: dict[str, Any], templates: Mapping[str, Any]
+) -> dict[str, Any]:
+    shardings = {name: _leaves.sharding_of(leaf) for name, leaf in templates.items()}
+    together = any(
+        sharding and not sharding.is_fully_addressable for sharding in shardings.values()
+    )
+    with _orbax() as orbax, _checkpointer(orbax, together) as checkpointer:
+        # Each leaf is read to where it is to be; without a word it would go where it was.
+        ways = {
+            name: orbax.RestoreArgs(restore_type=np.ndarray)
+            if sharding is None or 0 in leaves[name]["shape"]
+            else orbax.ArrayRestoreArgs(restore_type=jax.Array, sharding=sharding)
+            for name, sharding in shardings.items()
+        }
+        args = orbax.args.PyTreeRestore(restore_args=ways)
+        stored = checkpointer.restore(folder / "state", args=args)
     arrays = {}
     for name, entry in leaves.items():
         dtype = np.dtype(np.uint32 if "impl" in entry else entry["dtype"])
@@ -426,6 +468,17 @@ def _to_json(notes: Mapping[str, Any] | None) -> Any:
         return json.loads(json.dumps(dict(notes or {})))
     except (TypeError, ValueError) as error:
         raise TypeError(f"notes: expected a mapping that JSON can hold, got {error}") from error
+
+
+def _checkpointer(orbax: ModuleType, together: bool) -> Any:
+    """That of all processes, or of this one alone, which then waits for no other."""
+    own = jax.process_index()
+    options = orbax.options.MultiprocessingOptions(
+        primary_host=0 if together else own,
+        active_processes={*range(jax.process_count())} if together else {own},
+    )
+    handler = orbax.PyTreeCheckpointHandler(multiprocessing_options=options)
+    return orbax.Checkpointer(handler, multiprocessing_options=options)
 
 
 @contextlib.contextmanager

@@ -6,7 +6,9 @@ axis is of as many members, which are advanced together.
 
 import contextlib
 import os
+import shlex
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -15,17 +17,20 @@ from typing import Any, TypeAlias, Unpack
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental import multihost_utils
+from jax.sharding import Mesh
 from jaxtyping import ArrayLike, Int, PRNGKeyArray, Real
 
-from logistack import _checks, checkpoint
+from logistack import _checks, _processes, checkpoint
 from logistack.layers import Params
 from logistack.training.fit import Validation, as_given, prepare, warn_of, warn_of_validation
 from logistack.training.keeper import Keeper
 from logistack.training.measures import History, no_history
 from logistack.training.progress import Callback, Progress, StopTraining, require_callbacks
 from logistack.training.recipe import Optimizer, Options, spells_out
-from logistack.training.run import FitResult, Run, compiled_advance, compiled_begin, result_of
+from logistack.training.run import FitResult, Run, compiled_advance_over, compiled_begin, result_of
 from logistack.training.source import Source, StreamError
+from logistack.training.spread import BATCH, placed, require_mesh, require_parts
 from logistack.training.state import TrainState, done_since
 
 Advance: TypeAlias = Callable[[TrainState, int], tuple[FitResult, Any, int]]
@@ -55,6 +60,7 @@ def fit_with_callbacks(
     batch_size: int | None = None,
     sample_weight: Real[ArrayLike, " n"] | None = None,
     validation: Validation | None = None,
+    mesh: Mesh | None = None,
     callbacks: Sequence[Callback] = (),
     every: int = 1,
     checkpoint_path: str | os.PathLike[str] | None = None,
@@ -79,6 +85,7 @@ def fit_with_callbacks(
         batch_size: samples a step, as `fit` takes it.
         sample_weight: how much each sample counts, as `fit` takes it.
         validation: samples to validate on, as `fit` takes them.
+        mesh: devices that each take a part of every batch, as `fit` takes it.
         callbacks: functions of one `Progress`, called in order.
         every: how many epochs a chunk has; the last may have fewer.
         checkpoint_path: the folder of the run's checkpoints; none are kept if None.
@@ -108,6 +115,7 @@ def fit_with_callbacks(
     >>> told, result.history.loss.shape
     ([2, 4, 5], (5,))
     """
+    mesh = None if mesh is None else require_mesh(mesh, of=(BATCH,))
     run = prepare(
         "fit_with_callbacks",
         key,
@@ -121,12 +129,16 @@ def fit_with_callbacks(
     )
     assert run.train is not None
     samples = run.train.inputs.shape[0]
+    there = run
+    if mesh is not None:
+        require_parts(mesh, run.recipe.batch_size)
+        there = placed(run, mesh)
 
     def advance_by(state: TrainState, chunk: int) -> tuple[FitResult, Any, int]:
         if not chunk:
             return result_of(state, no_history(state), run.recipe), [], 0
-        now = run._replace(state=state)
-        result, ran = compiled_advance(now, chunk, epochs=min(every, epochs))
+        now = there._replace(state=state if mesh is None else placed(state, mesh))
+        result, ran = compiled_advance_over(mesh)(now, chunk, epochs=min(every, epochs))
         warn_of(now, result, chunk)
         return result, ran, samples * (int(result.state.epoch) - int(state.epoch))
 
@@ -138,6 +150,7 @@ def fit_with_callbacks(
         every=every,
         checkpoint_path=checkpoint_path,
         save_every=save_every,
+        shared=mesh is not None and mesh.is_multi_process,
     )
     return as_given(params, result)
 
@@ -154,6 +167,7 @@ def drive(
     source: Source | None = None,
     begin: Callable[[Run], Run] = compiled_begin,
     members: np.ndarray | None = None,
+    shared: bool = False,
 ) -> FitResult:
     """Calls `advance_by` chunk by chunk, from `run` or its checkpoint, until all epochs have run.
 
@@ -161,6 +175,9 @@ def drive(
 
     `advance_by(state, epochs)` gives the chunk's result, which of its epochs ran, and how many
     samples it took; it is called for no epochs where all have run before.
+
+    A run that is `shared` by several processes is driven in all of them alike. The first calls the
+    callbacks, and what ends the run in one process ends it in all.
     """
     epochs = _checks.require_count("epochs", epochs, low=0)
     every = _checks.require_count("every", every, low=1)
@@ -170,11 +187,15 @@ def drive(
     first = np.asarray(state.epoch)
     history = _no_rows(state)
     saved = 0
-    keeper = None if checkpoint_path is None else Keeper(checkpoint_path, run, source)
+    keeper = None if checkpoint_path is None else Keeper(checkpoint_path, run, source, shared)
+    leads = not shared or _processes.is_first()
 
     with contextlib.ExitStack() as held:
         if keeper is not None:
-            held.enter_context(checkpoint.writing(keeper.path))
+            if leads:
+                held.enter_context(checkpoint.writing(keeper.path))
+            if shared:  # JAX ends a process that has lost another before it could say this
+                print(_how_to_go_on(keeper), file=sys.stderr, flush=True)
             state, history = keeper.resume(state, history)
             saved = done_since(first, state)
         caught = held.enter_context(_caught_signals(lambda: _kept(keeper, saved)))
@@ -187,10 +208,14 @@ def drive(
             try:
                 result, ran, samples = advance_by(state, chunk)
             except StreamError as error:
+                if shared:  # the others wait in the middle of the epoch, and end when this ends
+                    raise
                 result, samples, problem = error.result, 0, error
                 ran = np.ones(len(result.history.loss), bool)
-            except BaseException:
-                if keeper is not None and before > saved and len(caught) < 2:
+            except BaseException as error:
+                if shared and keeper is not None:
+                    error.add_note(_how_to_go_on(keeper))
+                elif keeper is not None and before > saved and len(caught) < 2:
                     keeper.save(*behind, place)
                 raise
             state = jax.block_until_ready(result).state
@@ -204,7 +229,7 @@ def drive(
                 rate = samples / seconds
                 progress = Progress(told, before, now, rate, members, stopped)
                 try:
-                    for callback in callbacks:
+                    for callback in callbacks if leads else ():
                         callback(progress)
                 except StopTraining:
                     stopped = True
@@ -213,6 +238,8 @@ def drive(
                         raise
                     problem = error
             number = caught[0] if caught else None
+            if shared:
+                stopped, problem, number = _agreed(stopped, problem, number)
             ends = stopped or problem is not None or number is not None
             if isinstance(problem, StreamError):
                 # Its epoch is not whole, and a run that goes on from here begins it anew.
@@ -237,6 +264,27 @@ def drive(
             if members is None:
                 warn_of_validation(result, first)
             return result
+
+
+def _agreed(
+    stopped: bool, problem: BaseException | None, number: int | None
+) -> tuple[bool, BaseException | None, int | None]:
+    """Whether the run ends, and why, in any of the processes."""
+    own = np.array([stopped, problem is not None, number or 0], np.int32)
+    every = multihost_utils.process_allgather(own)
+    failed = np.flatnonzero(every[:, 1])
+    if problem is None and failed.size:
+        problem = RuntimeError(f"process {failed[0]} ended the run: its own message says why")
+    return bool(every[:, 0].any()), problem, int(every[:, 2].max()) or None
+
+
+def _how_to_go_on(keeper: Keeper) -> str:
+    """What to do when a process of several is lost."""
+    return (
+        f"process {jax.process_index()} of {jax.process_count()}: should one be lost, JAX ends the "
+        "others, and names it by its number as a task. To go on from the last checkpoint in "
+        f"{keeper.path}, start all of them anew; this one is: {shlex.join(sys.orig_argv)}"
+    )
 
 
 def _no_rows(state: TrainState) -> History:

@@ -7,6 +7,7 @@ from typing import Any, TypeAlias, Unpack
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from jaxtyping import ArrayLike, Int, PRNGKeyArray, Real
 
 from logistack import _checks
@@ -26,10 +27,11 @@ from logistack.training.run import (
     Samples,
     advance,
     begin,
-    compiled_advance,
+    compiled_advance_over,
     compiled_begin,
     goes_on,
 )
+from logistack.training.spread import BATCH, placed, require_mesh, require_parts
 from logistack.training.state import TrainState
 
 Validation: TypeAlias = (
@@ -51,6 +53,7 @@ def fit(  # noqa: D417 (they come in two parts)
     batch_size: int | None = None,
     sample_weight: Real[ArrayLike, " n"] | None = None,
     validation: Validation | None = None,
+    mesh: Mesh | None = None,
     **options: Unpack[Options],
 ) -> FitResult:
     """Trains a network: every epoch shuffles, steps through the batches, and validates.
@@ -89,6 +92,9 @@ def fit(  # noqa: D417 (they come in two parts)
             their weights; or the weights alone, `(n,)`, that the training samples have in it.
         patience: for how many epochs the validation loss may fail to fall before the run stops,
             1 or more; it never stops so if None.
+        mesh: devices that each take a part of every batch, a `jax.sharding.Mesh` with the axis
+            `"batch"`: sums are over all of them, so that the result is that of one device but for
+            rounding. Each holds all samples; results stay there. One device if None.
 
     Other Arguments:
         reduction: `"sum"` over the samples of a batch, or `"mean"`, which divides by the batch's
@@ -131,9 +137,9 @@ def fit(  # noqa: D417 (they come in two parts)
 
     Raises:
         ValueError: if shapes do not fit, the set is empty, values are not finite, a class is out
-            of range, weights are negative or all zero, `batch_size` is below 1 or above n,
-            `epochs` is negative, `patience` is below 1 or without validation, a share lies
-            outside 0 … 1, or `reduction` or `coordinates` are unknown.
+            of range, weights are negative or all zero, `batch_size` is below 1, above n or below
+            the number of devices, `epochs` is negative, `patience` is below 1 or without
+            validation, a share lies outside 0 … 1, or `reduction` or `coordinates` are unknown.
         TypeError: for a dtype not of real numbers, or an argument of the wrong type.
 
     Sources: Prechelt 1998 for early stopping; Srivastava et al. 2014 for dropout; Szegedy et al.
@@ -156,6 +162,7 @@ def fit(  # noqa: D417 (they come in two parts)
     [0.75 1.  ]
     """
     epochs = _checks.require_count("epochs", epochs, low=0)
+    mesh = None if mesh is None else require_mesh(mesh, of=(BATCH,))
     run = prepare(
         "fit",
         key,
@@ -170,7 +177,10 @@ def fit(  # noqa: D417 (they come in two parts)
     # A function that captured a traced value, a rate under vmap say, lives in that trace.
     alive = run.recipe.traced
     run = (begin if alive else compiled_begin)(run)
-    go_on: Any = advance if alive else compiled_advance
+    go_on: Any = advance if alive else compiled_advance_over(mesh)
+    if mesh is not None:
+        require_parts(mesh, run.recipe.batch_size)
+        run = placed(run, mesh)
     result = marked(*go_on(run, epochs, epochs=epochs, mark=may_mark()))
     warn_of_validation(result, run.state.epoch)
     warn_of(run, result, epochs)

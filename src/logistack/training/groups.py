@@ -35,6 +35,7 @@ from logistack.training.sizes import (
     sizes_of,
     units_of,
 )
+from logistack.training.spread import on_host
 from logistack.training.state import TrainState
 
 
@@ -242,7 +243,7 @@ def as_given_to_members(given: Any, groups: list[Group], results: list[FitResult
         assert group.sizes is not None
         traced = _checks.is_traced(result)
         own = (result.params, result.state)
-        host = own if traced else jax.device_get(own)
+        host = own if traced else on_host(own)
         one = jax.eval_shape(lambda own: member_of(own, 0), own)
         shapes = {
             sizes: tuple(_shapes(part, group.recipe, sizes) for part in one)

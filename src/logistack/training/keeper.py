@@ -3,9 +3,10 @@
 import os
 from typing import Any
 
+import jax
 import numpy as np
 
-from logistack import _files, _static, checkpoint
+from logistack import _files, _processes, _static, checkpoint
 from logistack.training.measures import History
 from logistack.training.run import Run
 from logistack.training.source import Source
@@ -18,13 +19,17 @@ class Keeper:
     What a run is are digests of all that decides its result, by the names of the arguments: so
     another run is told from this one, and by what.
 
+    A run that several processes share has a keeper in each, and all of them save together.
+
     Attributes:
         path: the folder of the checkpoints.
     """
 
-    def __init__(self, path: str | os.PathLike[str], run: Run, source: Source | None) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], run: Run, source: Source | None, shared: bool = False
+    ) -> None:
         self.path = _files.local_path("checkpoint_path", path)
-        self._source = source
+        self._source, self._shared = source, shared
         decides = told(run)
         if source is not None:
             decides["steps_per_epoch"] = source.steps
@@ -34,6 +39,11 @@ class Keeper:
 
     def save(self, state: TrainState, history: History, place: dict[str, Any] | None) -> None:
         """Keeps a state, what the history has more than the last one kept, and the place."""
+        if self._shared:
+            if state.epoch.is_fully_addressable and not _processes.is_first():
+                return  # each has the whole, and the first saves it
+            if place is not None:
+                place = {"processes": _processes.told_to_all(place)}
         rows = {
             name: np.moveaxis(np.asarray(values), state.epoch.ndim, 0)[self._rows :]
             for name, values in history._asdict().items()
@@ -55,7 +65,7 @@ class Keeper:
         self._require_own(notes)
         state = checkpoint.restore(self.path, state, version=version)
         if self._source is not None:
-            self._source.seek(notes["stream"])
+            self._source.seek(self._own_place(notes["stream"]))
         axis = state.epoch.ndim
         kept = checkpoint.read_rows(self.path, version=version)
         # An epoch that was taken back has a row, and will have it again.
@@ -66,6 +76,21 @@ class Keeper:
             name: np.moveaxis(values[:done], 0, axis) for name, values in kept.items()
         }
         return state, history._replace(**rows)
+
+    def _own_place(self, place: dict[str, Any]) -> dict[str, Any]:
+        """The place of this process in its stream, also of another number of processes."""
+        places = place.get("processes", [place])
+        count = jax.process_count() if self._shared else 1
+        if len(places) == count:
+            return dict(places[jax.process_index() if self._shared else 0])
+        # The parts of a batch are of another size then.
+        alike = [{**each, "first": None} for each in places]
+        if any(each != alike[0] for each in alike):
+            raise ValueError(
+                f"batches: expected {len(places)} processes, as {self.path} was written by, whose "
+                f"streams were not all at one place, got {count}"
+            )
+        return alike[0]
 
     def _require_own(self, notes: dict[str, Any]) -> None:
         """Raises ValueError for the checkpoint of another run."""

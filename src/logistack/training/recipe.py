@@ -207,10 +207,12 @@ class Recipe:
     Attributes:
         optimizer: an Optax gradient transformation, or a function of the hyperparameters.
         batch_size: samples a step; None where the data come batch by batch.
+        batch_axis: the axis of a mesh over which this program has a part of each batch, if any.
     """
 
     optimizer: Static[Optimizer] = dataclasses.field(metadata={"static": True})
     batch_size: int | None = dataclasses.field(default=None, metadata={"static": True})
+    batch_axis: str | None = dataclasses.field(default=None, metadata={"static": True})
     loss: Static[Loss] = _word(losses.sigmoid_cross_entropy, _read_loss, _SIGMOID)
     reduction: str = _word("sum", _read_reduction, "sum")
     class_weight: Any = _option(None, _read_class_weight, None, axes=1)
@@ -231,7 +233,7 @@ class Recipe:
     @classmethod
     def names(cls) -> list[str]:
         """The names of all that a recipe says, which are those of the arguments."""
-        return [field.name for field in dataclasses.fields(cls)]
+        return [field.name for field in dataclasses.fields(cls) if field.name != "batch_axis"]
 
     @property
     def drops(self) -> bool:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, UInt32
 
 from logistack import _checks, _static, metrics
@@ -37,6 +38,7 @@ from logistack.training.measures import (
 )
 from logistack.training.recipe import Recipe
 from logistack.training.sizes import by_entry
+from logistack.training.spread import in_parts, on_each, own_share, summed
 from logistack.training.state import Best, TrainState, averaged_params
 from logistack.training.step import first_state, product_in, take_step
 
@@ -297,6 +299,21 @@ compiled_begin = jax.jit(begin)
 compiled_advance = jax.jit(advance, static_argnames=("epochs", "mark"))
 
 
+@functools.cache
+def compiled_advance_over(mesh: Mesh | None) -> Any:
+    """`advance` with a part of each batch on each device of a mesh, compiled."""
+    if mesh is None:
+        return compiled_advance
+
+    def over(run: Run, limit: Any, *, epochs: int, mark: bool = False) -> Any:
+        def own(run: Run, limit: Any) -> Any:
+            return advance(in_parts(run, mesh), limit, epochs=epochs, mark=mark)
+
+        return on_each(own, mesh)(run, limit)
+
+    return jax.jit(over, static_argnames=("epochs", "mark"))
+
+
 def _of_member(run: Run) -> Bool[Array, ""]:
     """A value that is a member's own, or differs from device to device, where anything of it is."""
     firsts = []
@@ -335,9 +352,11 @@ def _epoch(
     rows = run.rows
     if rows is None and recipe.batch_size == samples.inputs.shape[0]:
         own_key = step_key(run.key, before.epoch, 0)
+        own_samples = own_share(recipe.batch_axis, *samples)
         after, sums = take_step(
-            recipe, before, *samples, key=own_key, examined=True, shared=shared, units=run.units
-        )
+            recipe, before, *own_samples, key=own_key, examined=True, shared=shared,
+            units=run.units,
+        )  # fmt: skip
     else:
         key, epoch = run.key, before.epoch
         if run.order is not None:
@@ -353,6 +372,7 @@ def _epoch(
         ) -> tuple[TrainState, BatchSums]:
             place, index, weights = batch
             own_key = step_key(run.key, state.epoch, place)
+            index, weights = own_share(recipe.batch_axis, index, weights)
             inputs, targets = samples.inputs[index], samples.targets[index]
             return take_step(
                 recipe, state, inputs, targets, weights, key=own_key, examined=examined,
@@ -457,7 +477,8 @@ def validate(params: Params, run: Run) -> tuple[Float[Array, ""], Float[Array, "
             fresh = (first + jnp.arange(size) >= start).astype(jnp.float32)
             weights = fresh if block.weights is None else block.weights * fresh
             block = block._replace(weights=weights)
-        inputs, targets, weights = block if shared else those_that_count(block)
+        block = block if shared else those_that_count(block)
+        inputs, targets, weights = own_share(recipe.batch_axis, *block)
         each, logits, _ = measure(
             params,
             inputs,
@@ -471,7 +492,8 @@ def validate(params: Params, run: Run) -> tuple[Float[Array, ""], Float[Array, "
         return total(each, weights), total(correct.astype(each.dtype), weights)
 
     losses, right = jax.lax.map(block_of, size * jnp.arange(blocks))
-    return losses.sum(), right.sum()
+    loss, correct = summed(recipe.batch_axis, (losses.sum(), right.sum()))
+    return loss, correct
 
 
 def _better(state: TrainState, params: Params, value: Array, recipe: Recipe) -> Best:

@@ -43,15 +43,21 @@ class Source:
         steps: how many batches an epoch has; if None, an epoch is all that `iter(batches)` gives.
         params: the network that they are for.
         loss: the loss that they are for.
+        parts: of how many equal parts a batch must consist.
     """
 
     def __init__(
-        self, batches: Iterable[Any], steps: int | None, params: Params, loss: Loss | None
+        self,
+        batches: Iterable[Any],
+        steps: int | None,
+        params: Params,
+        loss: Loss | None,
+        parts: int = 1,
     ) -> None:
         if not isinstance(batches, Iterable):
             raise TypeError(f"batches: expected an iterable, got {type(batches).__name__}")
         self._batches, self._iterator = batches, iter(batches)
-        self.steps, self._params, self._loss = steps, params, loss
+        self.steps, self._params, self._loss, self._parts = steps, params, loss, parts
         self._taken = 0
         self.samples = 0
         self._first: dict[str, tuple[tuple[int, ...], str]] | None = None
@@ -125,6 +131,7 @@ class Source:
             raise ValueError(
                 f"{name}: expected at most {size} samples, as in the first, got {samples}"
             )
+        missing += -size % self._parts
         if missing:  # the last sample again, at weight 0
             weights = np.ones(samples, np.float32) if weights is None else weights
             weights = np.pad(weights, (0, missing))
@@ -156,7 +163,7 @@ class Source:
                 if place == 0 and batch is not None:
                     self._taken = 1
                     self._check(batch)
-                    if self._first != first:
+                    if first is not None and self._first != first:
                         raise ValueError(
                             f"batches: expected the first as in the run to continue, {first}, got "
                             f"{self._first}"

@@ -37,6 +37,7 @@ from logistack.training.recipe import (
     spells_out,
 )
 from logistack.training.sizes import by_entry, filling, present
+from logistack.training.spread import devices_of, own_part, summed, varying
 from logistack.training.state import TrainState, moving_average
 
 Step: TypeAlias = Callable[..., tuple[TrainState, BatchSums]]
@@ -158,6 +159,8 @@ def take_batch(
     if weights is not None:
         place = counted(weights)
         inputs, targets = inputs[place], targets[place]
+        if recipe.batch_axis is not None:  # none of this device's part may count
+            inputs = jnp.where(weights.max() > 0, inputs, jnp.zeros_like(inputs))
     return take_step(recipe, state, inputs, targets, weights, key=key, examined=examined)
 
 
@@ -178,7 +181,7 @@ def take_step(
     Args:
         recipe: what the run is told.
         state: the state before the step.
-        inputs: the batch, in the dtype of the parameters.
+        inputs: the batch, or this device's part of it, in the dtype of the parameters.
         targets: rows, or integer classes.
         weights: those of the samples times those of their classes; a sample of weight 0 must
             have a finite loss, as `counted` sees to, unless the samples are `shared`.
@@ -189,17 +192,27 @@ def take_step(
         units: which units of each hidden layer are there, as 1 and 0; all of them if None.
     """
     params = state.params
+    axis = recipe.batch_axis
+    # What a sample draws does not depend on the device that it is on.
     samples, outputs = inputs.shape[0], params[-1].weight.shape[-2]
+    if axis is not None:
+        samples = recipe.batch_size or samples * devices_of(axis)
     dtype = params[0].weight.dtype
     there = by_entry(units, params)
-    masks = draw_masks(key, params, recipe.dropout, samples, there) if recipe.drops else None
+    masks = None
+    if recipe.drops:
+        masks = own_part(axis, draw_masks(key, params, recipe.dropout, samples, there))
     if recipe.augment is not None:
-        inputs = _augmented(recipe.augment, key, inputs)
+        # Dropout draws from the step's key at places counted from 0.
+        keys = jax.random.split(jax.random.fold_in(key, 2**32 - 1), samples)
+        inputs = _augmented(recipe.augment, own_part(axis, keys), inputs)
     goals = smooth(targets, recipe, outputs, dtype)
     # With the activations of a deep stack no longer kept, what is seen of them is small.
     observe = share_saturated if recipe.remat else _as_they_are
 
     def objective(params: Params) -> tuple[Array, tuple[BatchSums, list[Array]]]:
+        # The derivative of this is the sum over the devices, one for all parameters.
+        params = varying(axis, params)
         each, logits, hidden = measure(
             params,
             inputs,
@@ -214,12 +227,13 @@ def take_step(
             units=there,
         )
         correct = metrics.predicted_class(logits) == metrics.target_class(targets)
-        seen = no_sums(params)._replace(
-            loss=total(each, weights),
-            correct=total(correct.astype(each.dtype), weights),
-            weight=total(jnp.ones_like(each), weights),
-            target=total(as_rows(goals, outputs, each.dtype), weights),
-        )
+        sums = {
+            "loss": total(each, weights),
+            "correct": total(correct.astype(each.dtype), weights),
+            "weight": total(jnp.ones_like(each), weights),
+            "target": total(as_rows(goals, outputs, each.dtype), weights),
+        }
+        seen = no_sums(params)._replace(**summed(axis, sums))
         aux = seen, [*hidden, observe(jax.nn.sigmoid(logits))]
         return reduce(seen.loss, seen.weight, recipe.reduction), aux
 
@@ -227,12 +241,12 @@ def take_step(
 
     def examine() -> BatchSums:
         shares = observed if recipe.remat else map(share_saturated, observed)
+        saturated = jnp.concatenate(
+            [total(share.astype(value.dtype), weights).reshape(-1) for share in shares]
+        )
         return seen._replace(
             examined=seen.weight,
-            saturated=jnp.concatenate(
-                [total(share.astype(value.dtype), weights).reshape(-1) for share in shares]
-            )
-            * filling(units, value.dtype),
+            saturated=summed(axis, saturated) * filling(units, value.dtype),
             gradient_square=squared_norms(gradient),
         )
 
@@ -261,9 +275,7 @@ def _as_they_are(a: Array) -> Array:
     return a
 
 
-def _augmented(augment: Augment, key: PRNGKeyArray, inputs: Array) -> Array:
-    # Dropout draws from the step's key at places counted from 0.
-    keys = jax.random.split(jax.random.fold_in(key, 2**32 - 1), inputs.shape[0])
+def _augmented(augment: Augment, keys: PRNGKeyArray, inputs: Array) -> Array:
     augmented = jax.vmap(augment)(keys, inputs)
     if augmented.shape != inputs.shape:
         raise ValueError(

@@ -8,6 +8,8 @@ from typing import Any, Unpack
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from logistack import _checks
@@ -26,7 +28,8 @@ from logistack.training.run import (
     step_key,
     weight_of,
 )
-from logistack.training.source import Source, StreamError
+from logistack.training.source import Batch, Source, StreamError
+from logistack.training.spread import BATCH, WHOLE, in_parts, on_each, placed, require_mesh
 from logistack.training.state import TrainState
 from logistack.training.step import take_batch
 
@@ -44,6 +47,7 @@ def fit_stream(
     epochs: int,
     steps_per_epoch: int | None = None,
     validation: Any = None,
+    mesh: Mesh | None = None,
     callbacks: Sequence[Callback] = (),
     checkpoint_path: str | os.PathLike[str] | None = None,
     save_every: int = 1,
@@ -69,6 +73,9 @@ def fit_stream(
         steps_per_epoch: how many batches an epoch has; if None, it has all that an iteration over
             `batches` gives.
         validation: `(inputs, targets)`, or these and their weights, held on the device.
+        mesh: devices that each get a part of every batch, and no more of it, a
+            `jax.sharding.Mesh` with the axis `"batch"`; one device if None. Of several processes,
+            each gives its own part of the batches, and `steps_per_epoch` must be given.
         callbacks: functions of one `Progress`, called in order after every epoch.
         checkpoint_path: the folder of the run's checkpoints; none are kept if None.
         save_every: how many epochs lie between checkpoints; the end of the run is always saved.
@@ -102,6 +109,9 @@ def fit_stream(
     """
     if steps_per_epoch is not None:
         steps_per_epoch = _checks.require_count("steps_per_epoch", steps_per_epoch, low=1)
+    mesh = None if mesh is None else require_mesh(mesh, of=(BATCH,))
+    if mesh is not None and mesh.is_multi_process and steps_per_epoch is None:
+        raise ValueError("steps_per_epoch: expected a number, for all processes to take, got None")
     run = prepare(
         "fit_stream",
         key,
@@ -113,14 +123,16 @@ def fit_stream(
     )
     require_factors(run.recipe)
     network = run.state.params if isinstance(run.state, TrainState) else run.state
-    source = Source(batches, steps_per_epoch, network, options.get("loss"))
+    parts = 1 if mesh is None else len(mesh.local_devices)
+    source = Source(batches, steps_per_epoch, network, options.get("loss"), parts)
+    there = run if mesh is None else placed(run, mesh)
 
     def advance_by(state: TrainState, epochs: int) -> tuple[FitResult, Any, int]:
-        now = run._replace(state=state)
+        now = there._replace(state=state if mesh is None else placed(state, mesh))
         if epochs == 0 or not goes_on(state, run.recipe):
             return result_of(state, no_history(state), run.recipe), [], 0
         before = source.samples
-        result = stream_epoch(now, source)
+        result = stream_epoch(now, source, mesh)
         warn_of(now, result, epochs)
         return result, [True], source.samples - before
 
@@ -133,11 +145,12 @@ def fit_stream(
         checkpoint_path=checkpoint_path,
         save_every=save_every,
         source=source,
+        shared=mesh is not None and mesh.is_multi_process,
     )
     return as_given(params, result)
 
 
-def stream_epoch(run: Run, source: Source) -> FitResult:
+def stream_epoch(run: Run, source: Source, mesh: Mesh | None = None) -> FitResult:
     """Trains for one epoch on the batches of a source; `run` stays as it is.
 
     Raises:
@@ -145,7 +158,9 @@ def stream_epoch(run: Run, source: Source) -> FitResult:
             the batches before it taught.
     """
     # The step takes over the memory of the state and the sums that it is given.
-    state, sums = jax.tree.map(jnp.copy, (run.state, no_sums(run.state.params)))
+    sums = no_sums(run.state.params)
+    state, sums = jax.tree.map(jnp.copy, (run.state, sums if mesh is None else placed(sums, mesh)))
+    step_on, close = compiled_step(mesh)
     under_way: collections.deque[Array] = collections.deque()
     batches, steps = source.epoch(), 0
     problem: Exception | None = None
@@ -157,13 +172,13 @@ def stream_epoch(run: Run, source: Source) -> FitResult:
         except (ValueError, TypeError) as error:
             problem = error
             break
-        state, sums, mark = _step_on(run, state, sums, jax.device_put(batch), steps)
+        state, sums, mark = step_on(run, state, sums, _sent(batch, mesh), steps)
         steps += 1
         under_way.append(mark)
         if len(under_way) > PREFETCHED:
             under_way.popleft().block_until_ready()
     if steps:
-        state, row = _close(run, state, sums, classes=source.classes)
+        state, row = close(run, state, sums, classes=source.classes)
     else:  # nothing was seen: there is no epoch to close
         state, row = run.state, no_history(run.state)
     result = result_of(state, row, run.recipe)
@@ -175,7 +190,40 @@ def stream_epoch(run: Run, source: Source) -> FitResult:
     return result
 
 
-@functools.partial(jax.jit, donate_argnames=("state", "sums"))
+def _sent(batch: Batch, mesh: Mesh | None) -> Batch:
+    """The batch on the devices: of several, each has a part."""
+    if mesh is None:
+        return jax.device_put(batch)
+    if mesh.is_multi_process and batch.weights is None:  # as in a process that has filled one up
+        batch = batch._replace(weights=np.ones(batch.inputs.shape[0], np.float32))
+    sharding = NamedSharding(mesh, PartitionSpec(BATCH))
+    return jax.tree.map(
+        lambda part: jax.make_array_from_process_local_data(sharding, np.asarray(part)), batch
+    )
+
+
+@functools.cache
+def compiled_step(mesh: Mesh | None) -> tuple[Any, Any]:
+    """A step, and the end of an epoch, with a part of each batch on each device of a mesh."""
+    step_on: Any = _step_on
+    close: Any = _close
+    if mesh is not None:
+        specs = (WHOLE, WHOLE, WHOLE, PartitionSpec(BATCH), WHOLE)
+
+        def step_on(run: Run, *rest: Any) -> Any:
+            return _step_on(in_parts(run, mesh), *rest)
+
+        def close(run: Run, after: TrainState, sums: BatchSums, *, classes: bool) -> Any:
+            def own(run: Run, after: TrainState, sums: BatchSums) -> Any:
+                return _close(in_parts(run, mesh), after, sums, classes=classes)
+
+            return on_each(own, mesh)(run, after, sums)
+
+        step_on = on_each(step_on, mesh, specs)
+    # The step takes over the memory of the state and the sums.
+    return jax.jit(step_on, donate_argnums=(1, 2)), jax.jit(close, static_argnames="classes")
+
+
 def _step_on(
     run: Run, state: TrainState, sums: BatchSums, batch: Any, place: Int[Array, ""]
 ) -> tuple[TrainState, BatchSums, Float[Array, ""]]:
@@ -188,7 +236,6 @@ def _step_on(
     return state, jax.tree.map(jnp.add, sums, seen), seen.loss
 
 
-@functools.partial(jax.jit, static_argnames="classes")
 def _close(
     run: Run, after: TrainState, sums: BatchSums, *, classes: bool
 ) -> tuple[TrainState, History]:

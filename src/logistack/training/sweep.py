@@ -21,7 +21,7 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, ArrayLike, Int, PRNGKeyArray, Real
 
-from logistack import _checks, _files
+from logistack import _checks, _files, _processes
 from logistack.layers import Params
 from logistack.training.driver import Interrupted, drive
 from logistack.training.elsewhere import finished, require_executor
@@ -36,13 +36,20 @@ from logistack.training.population import (
     ended_of,
     over_members,
     patience_left,
+    placed_members,
     taken,
     warn_of_members,
 )
 from logistack.training.progress import Callback, Progress, StopTraining, require_callbacks
 from logistack.training.recipe import Optimizer, Options, spells_out
 from logistack.training.run import FitResult, Run, result_of
-from logistack.training.spread import brought_together, mesh_for, require_mesh
+from logistack.training.spread import (
+    MEMBERS,
+    brought_together,
+    mesh_for,
+    require_mesh,
+    require_parts,
+)
 from logistack.training.state import TrainState
 
 
@@ -152,6 +159,8 @@ def sweep(  # noqa: D417 (they come in two parts)
     )
     if _checks.is_traced([group.run for group in groups]):
         raise TypeError("sweep: expected concrete arrays, got traced ones: use fit_population")
+    for group in groups:
+        require_parts(mesh, group.run.recipe.batch_size)
     members = len(keys)
     block_size = require_block_size(block_size, members)
     folder = None
@@ -159,8 +168,10 @@ def sweep(  # noqa: D417 (they come in two parts)
         folder = _files.local_path("checkpoint_path", checkpoint_path)
         block_size = _kept_block_size(folder, members, block_size)
     if block_size is None:
+        if _is_shared(mesh):  # whose memory is not all alike
+            raise ValueError("block_size: expected a number, for all processes to take, got None")
         block_size = block_size_for(groups, epochs, mesh)
-    if folder is not None:
+    if folder is not None and (not _is_shared(mesh) or _processes.is_first()):
         _keep_block_size(folder, members, block_size)
     jobs = [
         Job(block, epochs, every, mesh, save_every, folder and folder / f"block-{place:06}")
@@ -227,6 +238,8 @@ def train(job: Job, callbacks: Sequence[Callback] = ()) -> Trained:
         if part.order is not None:
             part = part._replace(order=part.order._replace(epoch=part.order.epoch + before))
         mesh = job.mesh or mesh_for(len(places), part)
+        if job.mesh is not None:
+            part = placed_members(part, job.mesh)
         advance = compiled_advance_members(mesh)
         ((result, ran),) = advance((part,), chunk, epochs=min(every, epochs))
         if mesh is not None:
@@ -258,12 +271,17 @@ def train(job: Job, callbacks: Sequence[Callback] = ()) -> Trained:
             save_every=job.save_every,
             begin=lambda _: begun,
             members=block.places,
+            shared=_is_shared(job.mesh),
         )
     except Interrupted as stop:
         stop.result = of_all_epochs(stop.result, epochs)
         raise
     result = of_all_epochs(result, epochs)
     return Trained(result, ended_of(block._replace(run=begun), result, behind))
+
+
+def _is_shared(mesh: Mesh | None) -> bool:
+    return mesh is not None and mesh.is_multi_process
 
 
 def untrained(job: Job) -> Trained:
@@ -308,7 +326,7 @@ def of_all_epochs(result: FitResult, epochs: int) -> FitResult:
 
 def block_size_for(groups: Sequence[Group], epochs: int, mesh: Mesh | None) -> int:
     """How many members of any group are trained at once."""
-    devices = 1 if mesh is None else mesh.devices.size
+    devices = 1 if mesh is None else mesh.shape.get(MEMBERS, 1)
 
     def of(group: Group) -> int:
         one = taken(group.run, np.arange(1))
