@@ -14,14 +14,19 @@ import sys
 import time
 from pathlib import Path
 
+import jax
+import numpy as np
+import optax
+
+import logistack as ls
+from logistack.training.spread import on_host
+
 DEVICES = 4
 LIMIT = 150  # seconds for one process; it takes about 10
 HEARTBEAT = 10  # seconds
 
 
 def main(process, count, port, folder, what):
-    import jax
-
     jax.config.update("jax_platforms", "cpu")
     jax.config.update("jax_num_cpu_devices", 2 if count > 1 else DEVICES)
     if count > 1:
@@ -43,12 +48,6 @@ def heard(line):
 
 
 def problem():
-    import jax
-    import numpy as np
-    import optax
-
-    import logistack as ls
-
     x = np.random.default_rng(0).standard_normal((48, 4)).astype(np.float32)
     keys = jax.random.split(jax.random.key(3), 8)
     start = jax.vmap(lambda key: ls.init_params(key, (4, 8, 3)))(keys)
@@ -56,23 +55,15 @@ def problem():
         "optimizer": optax.adam(0.05),
         "loss": ls.losses.softmax_cross_entropy,
     }
-    return ls, jax, x, np.arange(48) % 3, keys, start, options
+    return x, np.arange(48) % 3, keys, start, options
 
 
 def digest(tree):
-    import jax
-    import numpy as np
-
-    from logistack.training.spread import on_host
-
     leaves = jax.tree.leaves(on_host(tree))
     return hashlib.sha256(b"".join(np.asarray(leaf).tobytes() for leaf in leaves)).hexdigest()
 
 
 def numbers(result):
-    import jax
-    import numpy as np
-
     return [np.asarray(leaf, float).ravel().tolist() for leaf in jax.tree.leaves(result.params)]
 
 
@@ -85,7 +76,7 @@ def parts(arrays, size, process, count):
 
 def training(folder, process, count):
     """A population in parts, as a sweep too, a data-parallel network, and a stream."""
-    ls, jax, x, y, keys, start, options = problem()
+    x, y, keys, start, options = problem()
     members = jax.make_mesh((len(jax.devices()),), ("members",))
     batch = jax.make_mesh((len(jax.devices()),), ("batch",))
     options |= {"epochs": 2}
@@ -109,7 +100,7 @@ def training(folder, process, count):
 
 def saving(folder, process, count):
     """A population in parts, to the folder `parts`."""
-    ls, jax, x, y, keys, start, options = problem()
+    x, y, keys, start, options = problem()
     mesh = jax.make_mesh((len(jax.devices()),), ("members",))
     result = ls.fit_population(keys, start, x, y, mesh=mesh, epochs=1, **options)
     version = ls.checkpoint.save(folder / "parts", result.state, notes={"by": count})
@@ -118,7 +109,7 @@ def saving(folder, process, count):
 
 def restoring(folder, process, count):
     """The same on the devices of other processes."""
-    ls, jax, x, y, keys, start, options = problem()
+    x, y, keys, start, options = problem()
     mesh = jax.make_mesh((len(jax.devices()),), ("members",))
     like = ls.fit_population(keys, start, x, y, mesh=mesh, epochs=0, **options).state
     state = ls.checkpoint.restore(folder / "parts", like)
@@ -131,7 +122,7 @@ def going_on(folder, process, count):
     """A long run on a stream from Grain; slowly, where the folder says so, to be killed."""
     import grain
 
-    ls, jax, x, y, keys, start, options = problem()
+    x, y, keys, start, options = problem()
     mesh = jax.make_mesh((len(jax.devices()),), ("batch",))
     data = [(row, label) for row, label in zip(x, y, strict=True)]
     own = grain.MapDataset.source(data).seed(7).shuffle().repeat().batch(8 // count)
@@ -143,7 +134,7 @@ def going_on(folder, process, count):
             time.sleep(0.5)
 
     result = ls.fit_stream(
-        keys[0], jax.tree.map(lambda leaf: leaf[0], start), stream, mesh=mesh, epochs=12,
+        keys[0], jax.tree.map(lambda leaf: leaf[0], start), stream, mesh=mesh, epochs=8,
         steps_per_epoch=3, callbacks=[pause], checkpoint_path=folder / "run", **options,
     )  # fmt: skip
     yield "end", digest((result.params, result.history))
@@ -165,6 +156,10 @@ def begin(count, folder, what):
     # As this process compiles, but with devices of its own.
     flags = os.environ.get("XLA_FLAGS", "").split()
     environment["XLA_FLAGS"] = " ".join(flag for flag in flags if "device_count" not in flag)
+    programs = jax.config.values["jax_compilation_cache_dir"]
+    if programs is not None:
+        environment["JAX_COMPILATION_CACHE_DIR"] = programs
+        environment["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     return [
         subprocess.Popen(
             [sys.executable, __file__, str(process), str(count), str(port), str(folder), what],
@@ -193,8 +188,6 @@ def lines_of(count, folder, what):
 
 
 def test_two_processes_train_as_one_does(tmp_path):
-    import numpy as np
-
     one, other = map(dict, lines_of(2, tmp_path, "training"))
     (alone,) = map(dict, lines_of(1, tmp_path, "training"))
     assert one == other
@@ -213,16 +206,14 @@ def test_what_four_processes_save_two_and_one_restore(tmp_path):
 
 
 def test_a_lost_process_is_named_and_the_run_goes_on_to_the_same_bits(tmp_path):
-    whole = tmp_path / "whole"
+    folder, whole = tmp_path / "lossy", tmp_path / "whole"
+    folder.mkdir()
     whole.mkdir()
-    wanted = lines_of(2, whole, "going_on")
-    for victim in (1, 0):
-        folder = tmp_path / f"without-{victim}"
-        folder.mkdir()
-        (folder / "slow").touch()
+    (folder / "slow").touch()
+    for victim, epoch, sign in ((1, 2, "tasks are unhealthy"), (0, 4, "leader task")):
         processes = begin(2, folder, "going_on")
         try:
-            while heard(processes[0].stdout.readline()) != ["epoch", 3]:
+            while heard(processes[0].stdout.readline()) != ["epoch", epoch]:
                 assert processes[0].poll() is None
             processes[victim].send_signal(signal.SIGKILL)
             start = time.monotonic()
@@ -232,18 +223,19 @@ def test_a_lost_process_is_named_and_the_run_goes_on_to_the_same_bits(tmp_path):
             for process in processes:
                 process.kill()
                 process.communicate()
-        # A few seconds more for a machine that is busy.
+        # Some seconds more for a machine that is busy.
         assert time.monotonic() - start < HEARTBEAT + 20
         assert other.returncode
-        lost = "leader task" if victim == 0 else "tasks are unhealthy"
-        assert lost in errors
-        assert victim == 0 or "\n1\n" in errors
+        assert sign in errors
+        assert victim == 0 or "\n1\n" in errors  # which is what JAX says of it
         assert f"To go on from the last checkpoint in {folder / 'run'}" in errors
         assert f"{Path(__file__).name} {1 - victim} 2" in errors
-        (folder / "slow").unlink()
-        again = lines_of(2, folder, "going_on")
-        assert again[0][0][1] > 2  # it did not begin anew
-        assert [lines[-1] for lines in again] == [lines[-1] for lines in wanted]
+    (folder / "slow").unlink()
+    again = lines_of(2, folder, "going_on")
+    assert again[0][0][0] == "epoch"
+    assert again[0][0][1] > 4  # it did not begin anew
+    wanted = lines_of(2, whole, "going_on")
+    assert [lines[-1] for lines in again] == [lines[-1] for lines in wanted]
 
 
 if __name__ == "__main__":
