@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -212,19 +213,20 @@ def test_a_lost_process_is_named_and_the_run_goes_on_to_the_same_bits(tmp_path):
     (folder / "slow").touch()
     for victim, epoch, sign in ((1, 2, "tasks are unhealthy"), (0, 4, "leader task")):
         processes = begin(2, folder, "going_on")
+        alarm = threading.Timer(LIMIT, lambda of=processes: [each.kill() for each in of])
+        alarm.start()
         try:
             while heard(processes[0].stdout.readline()) != ["epoch", epoch]:
                 assert processes[0].poll() is None
             processes[victim].send_signal(signal.SIGKILL)
-            start = time.monotonic()
             other = processes[1 - victim]
-            _, errors = other.communicate(timeout=LIMIT)
+            # Some seconds more than the heartbeat, for a machine that is busy.
+            _, errors = other.communicate(timeout=HEARTBEAT + 20)
         finally:
+            alarm.cancel()
             for process in processes:
                 process.kill()
                 process.communicate()
-        # Some seconds more for a machine that is busy.
-        assert time.monotonic() - start < HEARTBEAT + 20
         assert other.returncode
         assert sign in errors
         assert victim == 0 or "\n1\n" in errors  # which is what JAX says of it
@@ -233,7 +235,7 @@ def test_a_lost_process_is_named_and_the_run_goes_on_to_the_same_bits(tmp_path):
     (folder / "slow").unlink()
     again = lines_of(2, folder, "going_on")
     assert again[0][0][0] == "epoch"
-    assert again[0][0][1] > 4  # it did not begin anew
+    assert again[0][0][1] >= 4  # it did not begin anew, nor from where it first was lost
     wanted = lines_of(2, whole, "going_on")
     assert [lines[-1] for lines in again] == [lines[-1] for lines in wanted]
 

@@ -49,16 +49,16 @@ CONTRACT = {
         "key", "params", "inputs", "targets", "optimizer", "epochs", "batch_size", "loss",
         "reduction", "sample_weight", "class_weight", "validation", "patience", "min_delta",
         "dropout", "label_smoothing", "ema_decay", "hyperparams", "coordinates", "augment",
-        "compute_dtype", "remat",
+        "compute_dtype", "remat", "mesh",
     ],
     "fit_with_callbacks": [
         "key", "params", "inputs", "targets", "optimizer", "epochs", "callbacks", "every",
-        "checkpoint_path", "save_every",
+        "checkpoint_path", "save_every", "mesh",
     ],
     "fit_stream": [
         "key", "params", "batches", "optimizer", "epochs", "steps_per_epoch", "loss", "reduction",
         "validation", "coordinates", "augment", "compute_dtype", "remat", "callbacks",
-        "checkpoint_path", "save_every",
+        "checkpoint_path", "save_every", "mesh",
     ],
     "fit_population": [
         "keys", "params", "inputs", "targets", "optimizer", "epochs", "batch_size",

@@ -17,7 +17,8 @@ def named_leaves(tree: Any) -> dict[str, Any]:
     return named
 
 
-def _is_key(leaf: Any) -> bool:
+def is_key(leaf: Any) -> bool:
+    """Whether it is of JAX random keys of the new kind."""
     return hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
@@ -25,7 +26,7 @@ def describe(name: str, leaf: Any) -> tuple[tuple[int, ...], str]:
     """Shape and dtype of a leaf; a plain number has the dtype that JAX gives it."""
     if isinstance(leaf, int | float | complex) and not hasattr(leaf, "dtype"):
         return (), jnp.result_type(leaf).name
-    if not _is_key(leaf):
+    if not is_key(leaf):
         try:
             dtype = jax.dtypes.canonicalize_dtype(leaf.dtype)
             jax.eval_shape(lambda: jnp.empty((), dtype))  # which computes nothing
@@ -40,7 +41,7 @@ def pack(name: str, leaf: Any) -> tuple[dict[str, Any], Any]:
     shape, dtype = describe(name, leaf)
     entry: dict[str, Any] = {"shape": shape, "dtype": dtype}
     array = leaf
-    if _is_key(leaf):
+    if is_key(leaf):
         array = jax.random.key_data(leaf)
         entry |= {"impl": jax.random.key_impl(leaf), "data_shape": array.shape}
     if sharding_of(leaf) is None:

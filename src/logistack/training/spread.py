@@ -11,7 +11,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Int
 
-from logistack import _checks
+from logistack import _checks, _leaves
 
 T = TypeVar("T")
 
@@ -160,7 +160,7 @@ def placed(tree: T, mesh: Mesh, spec: PartitionSpec = WHOLE) -> T:
             return leaf
         if sharding.is_fully_addressable or not getattr(leaf, "is_fully_addressable", True):
             return jax.device_put(leaf, sharding)
-        if _is_key(leaf):
+        if _leaves.is_key(leaf):
             data = of(jax.random.key_data(leaf))
             return jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf))
         host = np.asarray(leaf)
@@ -173,7 +173,7 @@ def brought_together(tree: T) -> T:
     """Arrays that lie on many devices, where arrays lie that nothing is said about."""
 
     def of(leaf: jax.Array) -> jax.Array:
-        if _is_key(leaf):
+        if _leaves.is_key(leaf):
             data = jnp.asarray(on_host(jax.random.key_data(leaf)))
             return jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf))
         return jnp.asarray(on_host(leaf))
@@ -190,7 +190,3 @@ def on_host(tree: T) -> Any:
         return multihost_utils.process_allgather(leaf, tiled=True)
 
     return jax.device_get(jax.tree.map(of, tree))
-
-
-def _is_key(leaf: Any) -> bool:
-    return hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)

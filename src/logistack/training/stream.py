@@ -126,6 +126,7 @@ def fit_stream(
     parts = 1 if mesh is None else len(mesh.local_devices)
     source = Source(batches, steps_per_epoch, network, options.get("loss"), parts)
     there = run if mesh is None else placed(run, mesh)
+    processes = jax.process_count() if mesh is not None and mesh.is_multi_process else 1
 
     def advance_by(state: TrainState, epochs: int) -> tuple[FitResult, Any, int]:
         now = there._replace(state=state if mesh is None else placed(state, mesh))
@@ -134,7 +135,7 @@ def fit_stream(
         before = source.samples
         result = stream_epoch(now, source, mesh)
         warn_of(now, result, epochs)
-        return result, [True], source.samples - before
+        return result, [True], (source.samples - before) * processes
 
     result = drive(
         advance_by,
@@ -145,7 +146,7 @@ def fit_stream(
         checkpoint_path=checkpoint_path,
         save_every=save_every,
         source=source,
-        shared=mesh is not None and mesh.is_multi_process,
+        shared=processes > 1,
     )
     return as_given(params, result)
 

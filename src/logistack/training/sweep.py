@@ -99,6 +99,7 @@ def sweep(  # noqa: D417 (they come in two parts)
         mesh: devices to spread each block over, as `fit_population` takes it.
         block_size: how many members are trained at once; as many as are thought to fit in half of
             the memory that is free, and at most 4,096, if None. A sweep that goes on keeps its own.
+            Over devices of several processes it must be given.
         every: how many epochs a chunk has.
         callbacks: functions of one `Progress`, called after each chunk of each block, whose
             `members` say which these are. `StopTraining` ends the block. With an `executor` they
@@ -168,8 +169,6 @@ def sweep(  # noqa: D417 (they come in two parts)
         folder = _files.local_path("checkpoint_path", checkpoint_path)
         block_size = _kept_block_size(folder, members, block_size)
     if block_size is None:
-        if _is_shared(mesh):  # whose memory is not all alike
-            raise ValueError("block_size: expected a number, for all processes to take, got None")
         block_size = block_size_for(groups, epochs, mesh)
     if folder is not None and (not _is_shared(mesh) or _processes.is_first()):
         _keep_block_size(folder, members, block_size)
@@ -326,6 +325,8 @@ def of_all_epochs(result: FitResult, epochs: int) -> FitResult:
 
 def block_size_for(groups: Sequence[Group], epochs: int, mesh: Mesh | None) -> int:
     """How many members of any group are trained at once."""
+    if _is_shared(mesh):  # by processes whose memory is not all alike
+        raise ValueError("block_size: expected a number, for all processes to take, got None")
     devices = 1 if mesh is None else mesh.shape.get(MEMBERS, 1)
 
     def of(group: Group) -> int:
