@@ -282,8 +282,9 @@ def _how_to_go_on(keeper: Keeper) -> str:
     """What to do when a process of several is lost."""
     return (
         f"process {jax.process_index()} of {jax.process_count()}: should one be lost, JAX ends the "
-        "others, and names it by its number as a task. To go on from the last checkpoint in "
-        f"{keeper.path}, start all of them anew; this one is: {shlex.join(sys.orig_argv)}"
+        "others, and names it by its number as a task, or process 0 as the leader. To go on from "
+        f"the last checkpoint in {keeper.path}, start all of them anew; this one is: "
+        f"{shlex.join(sys.orig_argv)}"
     )
 
 
