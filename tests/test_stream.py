@@ -522,7 +522,7 @@ def test_nothing_compiles_after_the_first_epoch(compilations):
 
 def test_few_batches_are_ahead_of_the_steps(monkeypatch):
     marks, ahead = [], []
-    step = stream._step_on
+    step, close = stream.compiled_step(None)
 
     def watch(*arguments, **options):
         state, sums, mark = step(*arguments, **options)
@@ -535,7 +535,7 @@ def test_few_batches_are_ahead_of_the_steps(monkeypatch):
             ahead.append(sum(not mark.is_ready() for mark in marks))
             yield inputs, targets
 
-    monkeypatch.setattr(stream, "_step_on", watch)
+    monkeypatch.setattr(stream, "compiled_step", lambda _: (watch, close))
     params = ls.init_params(jax.random.key(0), (400, 800, 1))
     train(
         batches(),
