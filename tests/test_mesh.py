@@ -99,7 +99,7 @@ class TestBatches:
 
     @pytest.mark.parametrize("remat", [False, True])
     def test_deep_stacks_too(self, remat):
-        deep = ls.init_params(KEY, (4, *(6,) * 40, 3))
+        deep = ls.init_params(KEY, (4, *(6,) * 18, 3))
         changes = {"params": deep, "coordinates": "centred", "remat": remat, "epochs": 1}
         changes["optimizer"] = optax.sgd(0.001)  # Adam makes steps of what is rounding at depth
         assert distance(fit(mesh_of(batch=4), **changes), fit(None, **changes)) < ROUNDING
