@@ -3,6 +3,7 @@
 import concurrent.futures
 import dataclasses
 import pickle
+import queue
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -14,6 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from logistack import _checks
+
+# Jobs that an executor has at a time: enough for every worker of a large cluster to have the next
+# one, and few enough for a scheduler to hold what is sent.
+AT_ONCE = 1024
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,17 +55,25 @@ def finished(
     canceled.
     """
     futures: dict[concurrent.futures.Future[bytes], int] = {}
+    done: queue.SimpleQueue[concurrent.futures.Future[bytes]] = queue.SimpleQueue()
     failure: Exception | None = None
-    left = len(jobs)
+    waiting, left = iter(jobs), len(jobs)
+    refused = False
     try:
-        for place, job in jobs:
-            packed = _packed(function, job)
-            try:
-                futures[executor.submit(_run, packed)] = place
-            except Exception as error:
-                failure = error
+        while True:
+            while not refused and len(futures) < AT_ONCE and (sent := next(waiting, None)):
+                packed = _packed(function, sent[1])
+                try:
+                    future = executor.submit(_run, packed)
+                except Exception as error:
+                    failure, refused = error, True
+                else:
+                    futures[future] = sent[0]
+                    future.add_done_callback(done.put)
+            if not futures:
                 break
-        for future in concurrent.futures.as_completed(futures):
+            future = done.get()
+            place = futures.pop(future)
             try:
                 content = future.result()
             except (Exception, concurrent.futures.CancelledError) as error:
@@ -70,9 +83,9 @@ def finished(
             if raised is not None:
                 raise raised
             left -= 1
-            yield futures[future], _arrived(result)
+            yield place, _arrived(result)
     finally:
-        for future in futures:
+        for future in list(futures):
             future.cancel()
     if failure is not None:
         warnings.warn(

@@ -10,7 +10,8 @@ import functools
 import json
 import os
 import signal
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any, NamedTuple, Unpack
@@ -353,7 +354,10 @@ def part_of(group: Group, own: Int[np.ndarray, " some"]) -> Group:
 
 
 def _run_here(
-    jobs: Sequence[Job], trained: dict[int, Trained], callbacks: Sequence[Callback]
+    jobs: Sequence[Job],
+    trained: dict[int, Trained],
+    callbacks: Sequence[Callback],
+    train: Callable[[Job, Sequence[Callback]], Trained] = train,
 ) -> None:
     for place, job in enumerate(jobs):
         if place in trained:
@@ -380,7 +384,7 @@ def _run_elsewhere(
     callbacks: Sequence[Callback],
 ) -> None:
     """Sends the blocks to an executor, and runs here what it has not finished when it breaks."""
-    for place, each in finished(executor, train, list(enumerate(jobs))):
+    for place, each in finished(executor, _train_when_free, list(enumerate(jobs))):
         trained[place] = each
         rows = each.result.history.loss.shape[1]
         progress = Progress(each.result, 0, rows, np.nan, jobs[place].block.places, ends=True)
@@ -388,7 +392,20 @@ def _run_elsewhere(
             for callback in callbacks:
                 callback(progress)
     if len(trained) < len(jobs):
-        _run_here(jobs, trained, callbacks)
+        _run_here(jobs, trained, callbacks, _train_when_free)
+
+
+def _train_when_free(job: Job, callbacks: Sequence[Callback] = ()) -> Trained:
+    """Drives a block once no other process does.
+
+    A worker that an executor has lost sight of may be at it still. It ends the block or dies, and
+    this goes on from what it saved.
+    """
+    while True:
+        try:
+            return train(job, callbacks)
+        except BlockingIOError:
+            time.sleep(0.1)
 
 
 def _as_given(
