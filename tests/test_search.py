@@ -1,5 +1,6 @@
 """A search over stacks: scikit-learn's in what it says, and a population in what it does."""
 
+import concurrent.futures
 import functools
 
 import numpy as np
@@ -43,9 +44,9 @@ def trained(monkeypatch):
     calls = []
     train = desk.train
 
-    def count(jobs):
+    def count(jobs, **options):
         calls.append(len(jobs))
-        return train(jobs)
+        return train(jobs, **options)
 
     monkeypatch.setattr(desk, "train", count)
     alone = StackClassifier._job
@@ -70,6 +71,35 @@ GRIDS = {
         {"optimizer": [optax.adabelief, functools.partial(optax.adam, b1=0.8)]},
     ],
 }
+
+
+def test_what_is_sent_to_an_executor_is_what_is_trained_here(trained):
+    class Taking(concurrent.futures.ThreadPoolExecutor):
+        """Takes one population, and then no more."""
+
+        def submit(self, *args):
+            taken.append(super().submit(*args))
+            self.shutdown()
+            return taken[-1]
+
+    taken = []
+    grid = {
+        "hidden_layer_sizes": [(), (3,)],
+        "optimizer": ["adam", "sgd"],
+        "learning_rate": [0.1, 1],
+    }
+    here = StackSearchCV(stack(), grid, cv=2).fit(X, NAMES)
+    with (
+        Taking(1) as pool,
+        pytest.warns(RuntimeWarning, match=r"^executor: it did not finish \d+ of \d+ blocks"),
+    ):
+        there = StackSearchCV(stack(), grid, cv=2).fit(X, NAMES, executor=pool)
+    assert len(taken) == 1
+    assert trained == [16, "alone"] * 2  # the best, on all samples
+    for name in ("split0_test_score", "split1_test_score"):
+        np.testing.assert_array_equal(there.cv_results_[name], here.cv_results_[name])
+    with pytest.raises(TypeError, match=r"^executor: expected a concurrent\.futures\.Executor"):
+        there.fit(X, NAMES, executor=2)
 
 
 @pytest.mark.parametrize("name", GRIDS)

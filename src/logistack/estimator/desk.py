@@ -10,6 +10,7 @@ import pickle
 import zlib
 from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor
 from contextvars import ContextVar
 from typing import Any, NamedTuple
 
@@ -78,7 +79,7 @@ class Desk:
         found = self._fitted.get(key)
         return found.popleft() if found else None
 
-    def train(self) -> None:
+    def train(self, executor: Executor | None = None) -> None:
         """Trains all that was asked for, what has had fewer epochs from where that ended."""
         jobs, before = [], []
         seen: dict[Any, int] = defaultdict(int)
@@ -94,7 +95,7 @@ class Desk:
             jobs.append(job)
             before.append(history)
         self._fitted, self._earlier = defaultdict(deque), defaultdict(list)
-        results = train(jobs)
+        results = train(jobs, executor=executor)
         for (key, draft, _), history, result in zip(self._requests, before, results, strict=True):
             draft._take(result, before=history)
             self._fitted[key].append(draft)

@@ -14,6 +14,7 @@ import numbers
 import time
 import warnings
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
 from typing import Any, ClassVar
 
 import numpy as np
@@ -21,11 +22,13 @@ from sklearn.base import clone
 from sklearn.model_selection import ParameterGrid, ParameterSampler, check_cv
 from sklearn.model_selection._search import BaseSearchCV
 from sklearn.utils import indexable
+from sklearn.utils._metadata_requests import UNUSED
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.metaestimators import _safe_split
 from sklearn.utils.validation import _check_method_params
 
 from logistack.estimator.desk import Asked, Desk
+from logistack.training.elsewhere import require_executor
 
 
 class StackSearchCV(BaseSearchCV):
@@ -118,12 +121,19 @@ class StackSearchCV(BaseSearchCV):
     n_jobs = None
     pre_dispatch = None
 
-    def fit(self, X: Any, y: Any = None, **params: Any) -> "StackSearchCV":
+    # No metadata of the estimator, splitter or scorer.
+    __metadata_request__fit: ClassVar[dict[str, str]] = {"executor": UNUSED}
+
+    def fit(
+        self, X: Any, y: Any = None, *, executor: Executor | None = None, **params: Any
+    ) -> "StackSearchCV":
         """Trains every candidate on every fold at once, scores them, and fits the best.
 
         Args:
             X: samples, `(n, in)`.
             y: labels, `(n,)`, or `(n, labels)`.
+            executor: as `sweep` takes it, to which the populations of the search are sent; what it
+                does not finish, and the best on all samples, is trained here.
             params: what `GridSearchCV.fit` takes: for the estimator's `fit`, such as
                 `sample_weight`, the splitter, such as `groups`, and the scorer.
 
@@ -133,11 +143,12 @@ class StackSearchCV(BaseSearchCV):
         Raises:
             ValueError: if a parameter or an argument does not fit, or all fits fail.
         """
-        self._given = X, y, params
+        require_executor(executor)
+        self._given, self._executor = (X, y, params), executor
         try:
             super().fit(X, y, **params)
         finally:
-            del self._given
+            del self._given, self._executor
         results = self.cv_results_
         results["mean_fit_time"] = np.full(len(results["params"]), self._seconds_a_fit)
         results["std_fit_time"] = np.zeros(len(results["params"]))
@@ -165,7 +176,7 @@ class StackSearchCV(BaseSearchCV):
                     rows = _safe_split(self.estimator, X, y, train)
                     for candidate in candidates:
                         _ask(self.estimator, candidate, rows, own_params)
-            desk.train()
+            desk.train(self._executor)
             seconds += time.perf_counter() - start
             fits += len(candidates) * len(splits)
             with desk.open(asks=False):

@@ -9,7 +9,7 @@ import functools
 import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import jax
@@ -22,6 +22,7 @@ from logistack.estimator import optimizers
 from logistack.initialization import init_params
 from logistack.layers import Params
 from logistack.training import FitResult, TrainState, fit_population, sweep
+from logistack.training.elsewhere import finished
 from logistack.training.progress import Callback
 from logistack.training.run import draws_by_place, order_bits
 from logistack.training.sizes import group_sizes
@@ -106,8 +107,13 @@ def _compiled_begin(backend: str) -> Any:
     return jax.jit(begin, static_argnums=(1, 2), compiler_options=options)
 
 
-def train(jobs: Sequence[Job], callbacks: Sequence[Callback] = (), every: int = 1) -> list[Any]:
-    """Trains every job, those that can be together as one population.
+def train(
+    jobs: Sequence[Job],
+    callbacks: Sequence[Callback] = (),
+    every: int = 1,
+    executor: Executor | None = None,
+) -> list[Any]:
+    """Trains every job, those that can be together as one population, elsewhere if told where.
 
     Returns:
         For each job a `FitResult` of NumPy arrays with a leading axis of members.
@@ -124,10 +130,17 @@ def train(jobs: Sequence[Job], callbacks: Sequence[Callback] = (), every: int = 
     results: list[Any] = [None] * len(jobs)
 
     def run(places: list[int]) -> None:
-        own = _train_together([jobs[place] for place in places], callbacks, every)
+        keep(places, _train_together([jobs[place] for place in places], callbacks, every))
+
+    def keep(places: list[int], own: list[FitResult]) -> None:
         for place, result in zip(places, own, strict=True):
             results[place] = result
 
+    if executor is not None:
+        sent = [(at, [jobs[place] for place in part]) for at, part in enumerate(parts)]
+        for at, own in finished(executor, _train_together, sent):
+            keep(parts[at], own)
+        parts = [part for part in parts if any(results[place] is None for place in part)]
     # Those that share a program come after the one that compiles it.
     first = {_program([jobs[place] for place in part]): part for part in reversed(parts)}
     later = [part for part in parts if part not in first.values()]
@@ -210,7 +223,7 @@ def _in_common(job: Job) -> Any:
 
 
 def _train_together(
-    jobs: Sequence[Job], callbacks: Sequence[Callback], every: int
+    jobs: Sequence[Job], callbacks: Sequence[Callback] = (), every: int = 1
 ) -> list[FitResult]:
     first, counts = jobs[0], [job.members for job in jobs]
     settings, data = first.settings, first.data
