@@ -24,6 +24,8 @@ import logistack as ls
 distributed = pytest.importorskip("distributed")
 pytest.importorskip("orbax.checkpoint")
 
+from experiments.benchmarks import many_machines  # noqa: E402 (which imports distributed)
+
 MEMBERS = 12
 BLOCKS = 6
 EPOCHS = 4
@@ -258,6 +260,17 @@ def test_a_block_that_kills_its_workers_runs_here(cluster, tmp_path, whole):
     ):
         assert_same(sweep(executor=told, checkpoint_path=told.folder), whole)
     told.assert_trained_once(victims=[0])
+
+
+def test_the_benchmark_counts_bits_and_bytes(cluster):
+    config = many_machines.Config(
+        members=6, epochs=2, block_size=4, workers=4, rounds=1, tasks=3
+    )  # fmt: skip
+    found = many_machines.run(config, cluster.client)
+    assert found.same
+    assert found.sent > 9 * 4 + 8  # the weights and a key
+    assert found.returned > found.sent
+    assert "overhead of a block, ms" in many_machines.report(config, found)
 
 
 def test_a_sweep_whose_scheduler_restarts_goes_on_from_its_folder(cluster, tmp_path, whole):
