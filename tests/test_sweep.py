@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import warnings
 
 import jax
@@ -19,6 +20,7 @@ import optax
 import pytest
 
 import logistack as ls
+from logistack.training import elsewhere
 from logistack.training.groups import prepare_members
 from logistack.training.memory import bytes_of_member
 from logistack.training.population import begin_members, compiled_advance_members
@@ -202,6 +204,36 @@ class TestExecutors:
 
         with pytest.warns(RuntimeWarning, match=r"3 of 3 blocks.*OSError: no such worker"):
             assert_same(sweep(executor=Losing(), block_size=3), whole)
+
+    def test_it_has_only_so_many_blocks_at_a_time(self, whole, monkeypatch):
+        class Counting(concurrent.futures.ThreadPoolExecutor):
+            def submit(self, function, *args):
+                sent.append(super().submit(function, *args))
+                left.append(sum(not future.done() for future in sent))
+                return sent[-1]
+
+        sent, left = [], []
+        monkeypatch.setattr(elsewhere, "AT_ONCE", 2)
+        with Counting(1) as pool:
+            assert_same(sweep(executor=pool, block_size=3), whole)
+        assert len(sent) == 3
+        assert max(left) <= 2
+
+    def test_a_block_that_a_lost_worker_is_still_at_is_waited_for(self, tmp_path, whole):
+        def hold():
+            with ls.checkpoint.writing(tmp_path / "block-000001"):
+                held.set()
+                assert told.wait(60)
+
+        held, told = threading.Event(), threading.Event()
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+            lost = pool.submit(hold)
+            assert held.wait(60)
+            with pytest.raises(BlockingIOError):  # with no executor, it is another sweep's
+                sweep(checkpoint_path=tmp_path)
+            once = lambda _: told.set()  # noqa: E731
+            assert_same(sweep(executor=pool, checkpoint_path=tmp_path, callbacks=[once]), whole)
+            lost.result()
 
     def test_what_is_no_executor_is_refused(self):
         with pytest.raises(
