@@ -270,7 +270,7 @@ def test_the_benchmark_counts_bits_and_bytes(cluster):
     assert found.same
     assert found.sent > 9 * 4 + 8  # the weights and a key
     assert found.returned > found.sent
-    assert "overhead of a block, ms" in many_machines.report(config, found)
+    assert "overhead of a block of Dask, ms" in many_machines.report(config, found)
 
 
 def test_a_sweep_whose_scheduler_restarts_goes_on_from_its_folder(cluster, tmp_path, whole):

@@ -1,8 +1,9 @@
 """Many small networks through a Dask cluster on this machine: what sending their blocks costs.
 
 Trains 100,000 2-2-1 networks on XOR in one process and, in turns with it, in blocks sent to worker
-processes of one thread each. A perfect split would take the time of the one process over the number
-of workers; what a block costs beyond that is its overhead.
+processes of one thread each: those of a Dask cluster, and those of the standard library. A perfect
+split would take the time of the one process over the number of workers; what a block costs beyond
+that is its overhead.
 
     python experiments/benchmarks/many_machines.py    # minutes; needs the extra `dask`
 """
@@ -17,11 +18,12 @@ if __name__ == "__main__":
 
 import dataclasses
 import functools
+import multiprocessing
 import os
 import statistics
 import tempfile
 import time
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from typing import Any, NamedTuple
 
 import distributed
@@ -64,7 +66,9 @@ class Found(NamedTuple):
         sent: bytes that go to a worker, a member.
         returned: bytes that come back, a member.
         alone: seconds in one process, by round.
-        split: seconds in the workers, by round.
+        split: seconds in the workers of Dask, by round.
+        pool: seconds in those of the standard library, by round.
+        busy: seconds of a core that this process took in `split`, the scheduler's in it.
         rate: empty tasks a second through the scheduler.
         files: the sizes of the files that a block leaves, in bytes.
     """
@@ -75,6 +79,8 @@ class Found(NamedTuple):
     returned: float
     alone: list[float]
     split: list[float]
+    pool: list[float]
+    busy: list[float]
     rate: float
     files: list[int]
 
@@ -88,10 +94,16 @@ def run(config: Config, client: distributed.Client) -> Found:
     solved = float(np.mean(whole.history.accuracy[:, -1] == 1))
     same = jax.tree.all(jax.tree.map(_equal, whole, there))
     del whole, there
-    alone, split = [], []
-    for _ in range(config.rounds):
-        alone.append(timed(sweep))
-        split.append(timed(functools.partial(sweep, executor=executor)))
+    alone, split, pool, busy = [], [], [], []
+    spawned = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(config.workers, spawned) as processes:
+        sweep(executor=processes)
+        for _ in range(config.rounds):
+            alone.append(timed(sweep))
+            before = time.process_time()
+            split.append(timed(functools.partial(sweep, executor=executor)))
+            busy.append(time.process_time() - before)
+            pool.append(timed(functools.partial(sweep, executor=processes)))
     return Found(
         solved,
         bool(same),
@@ -99,6 +111,8 @@ def run(config: Config, client: distributed.Client) -> Found:
         weighed.returned / config.members,
         alone,
         split,
+        pool,
+        busy,
         _tasks_a_second(executor, config.tasks),
         _files_of_a_block(config),
     )
@@ -114,9 +128,11 @@ def report(config: Config, found: Found) -> str:
     rows = [
         ("", "median", "lowest", "highest"),
         ("one process, s", *_three(found.alone, 2)),
-        (f"{config.workers} workers, s", *_three(found.split, 2)),
+        (f"{config.workers} workers of Dask, s", *_three(found.split, 2)),
+        (f"{config.workers} workers of the standard library, s", *_three(found.pool, 2)),
         ("a perfect split, s", *_three(perfect, 2)),
-        ("overhead of a block, ms", *_three(over, 0)),
+        ("overhead of a block of Dask, ms", *_three(over, 0)),
+        ("of it in this process, ms", *_three([1e3 * own / blocks for own in found.busy], 0)),
     ]
     epochs = config.members * config.epochs / statistics.median(found.alone)
     return "\n".join(
