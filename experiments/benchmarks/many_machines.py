@@ -132,7 +132,7 @@ def report(config: Config, found: Found) -> str:
         (f"{config.workers} workers of the standard library, s", *_three(found.pool, 2)),
         ("a perfect split, s", *_three(perfect, 2)),
         ("overhead of a block of Dask, ms", *_three(over, 0)),
-        ("of it in this process, ms", *_three([1e3 * own / blocks for own in found.busy], 0)),
+        ("processor time here a block, ms", *_three([1e3 * own / blocks for own in found.busy], 0)),
     ]
     epochs = config.members * config.epochs / statistics.median(found.alone)
     return "\n".join(
@@ -215,7 +215,7 @@ def _files_of_a_block(config: Config) -> list[int]:
     one = dataclasses.replace(config, members=min(config.members, config.block_size))
     with tempfile.TemporaryDirectory() as folder:
         _Sweep(one)(checkpoint_path=folder, save_every=config.epochs)
-        return [path.stat().st_size for path in Path(folder).rglob("*") if path.is_file()]
+        return [path.stat().st_size for path in Path(folder).glob("block-*/**/*") if path.is_file()]
 
 
 @keeping.command

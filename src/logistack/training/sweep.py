@@ -107,9 +107,10 @@ def sweep(  # noqa: D417 (they come in two parts)
             are called once a block, when it has ended.
         checkpoint_path: the folder of the sweep: one folder of checkpoints a block.
         save_every: how many epochs lie between the checkpoints of a block.
-        executor: any `concurrent.futures.Executor`, to which the blocks are sent. Processes must be
-            spawned, not forked. If it breaks, as when a process is killed, the blocks that it had
-            not finished are run here.
+        executor: any `concurrent.futures.Executor`, to which the blocks are sent, such as that of a
+            Dask client. Processes must be spawned, not forked, and see the `checkpoint_path` if
+            there is one. If it breaks, as when a process is killed, the blocks that it had not
+            finished are run here. A block that another process is still at is waited for.
 
     Other Arguments:
         options: the other options of `fit`, which describes them.
