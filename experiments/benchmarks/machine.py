@@ -96,8 +96,13 @@ def path_of(folder: Path, benchmark: str) -> Path:
     return folder / f"{benchmark}-{device}.json"
 
 
-def save(path: Path, sections: list[Section], command: str, load: float | None) -> None:
-    """Writes the numbers as JSON, and says where they are."""
+def write(path: Path, sections: list[Section], command: str, load: float | None) -> None:
+    """Writes the numbers as JSON."""
     content = json.dumps(record(sections, command, load), indent=1, ensure_ascii=False)
     keeping.write_whole(path, f"{content}\n")
+
+
+def save(path: Path, sections: list[Section], command: str, load: float | None) -> None:
+    """Writes the numbers as JSON, and says where they are."""
+    write(path, sections, command, load)
     print(f"\nnumbers  {path}")

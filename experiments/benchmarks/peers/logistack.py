@@ -1,5 +1,7 @@
 """logistack itself."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import optax
@@ -8,7 +10,7 @@ import logistack as ls
 from experiments.benchmarks.workloads import LEARNING_RATE, Data, Train, Workload
 
 
-def prepare(work: Workload, train: Data, held: Data) -> Train:
+def prepare(work: Workload, train: Data, held: Data, *, compute_dtype: Any = None) -> Train:
     """`fit`: every epoch in one compiled program."""
     key = jax.random.key(0)
     params = ls.init_params(key, work.sizes)
@@ -27,6 +29,7 @@ def prepare(work: Workload, train: Data, held: Data) -> Train:
             dropout=0.0 if work.dropout is None else work.dropout,
             validation=validation,
             patience=work.epochs if work.held_out else None,
+            compute_dtype=compute_dtype,
         )
         return jax.block_until_ready(result)
 

@@ -28,10 +28,11 @@ def fit_members(*arguments: Any, **options: Any) -> ls.FitResult:
     return jax.block_until_ready(ls.fit_population(*arguments, **options))
 
 
-def prepare(population: Population) -> Ready:
+def prepare(population: Population, *, compute_dtype: Any = None) -> Ready:
     """`fit_population`."""
     arguments, options = _of(population)
-    return _told(population, lambda: fit_members(*arguments, order=population.order, **options))
+    options |= {"order": population.order, "compute_dtype": compute_dtype}
+    return _told(population, lambda: fit_members(*arguments, **options))
 
 
 def prepare_vmap(population: Population) -> Ready:
