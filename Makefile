@@ -15,7 +15,7 @@ create = $(PYTHON) -m venv --clear $(1)
 install = $(1)/bin/python -m pip install --quiet --disable-pip-version-check $(2)
 endif
 
-.PHONY: help digits article backpropagation width depth limits census validation defaults published browser test test-fast test-oldest docs wheel lint benchmark benchmark-population benchmark-estimator clean
+.PHONY: help digits article backpropagation width depth limits census validation defaults published browser test test-fast test-oldest docs wheel lint benchmark benchmark-population benchmark-estimator benchmark-accelerator clean
 
 help:
 	@echo 'make digits            train a network on handwritten digits and show what it learned'
@@ -36,6 +36,7 @@ help:
 	@echo 'make benchmark         time training beside PyTorch, scikit-learn, Flax and Equinox'
 	@echo 'make benchmark-population  time many networks at once beside PyTorch, scikit-learn and plain JAX'
 	@echo 'make benchmark-estimator   time the estimators beside those of scikit-learn and skorch'
+	@echo 'make benchmark-accelerator  measure all of it on a GPU in eight minutes at most; or smaller, on a CPU'
 	@echo 'make clean             remove the virtual environments and everything built'
 
 digits: $(VENV)/.experiments
@@ -79,8 +80,8 @@ test: lint docs wheel
 	$(VENV)/bin/python -m pytest -n auto --dist loadfile
 
 # Without experiments, figures and processes that are killed: they hardly depend on the version.
-SLOW := answering article backpropagation benchmarks_estimator benchmarks_population browser cli \
-	cross_validation defaults depth digits driver estimator \
+SLOW := answering article backpropagation benchmarks_accelerator benchmarks_estimator \
+	benchmarks_population browser cli cross_validation defaults depth digits driver estimator \
 	limits plots% published readme report search separability sweep width xor_census
 FAST := $(filter-out $(SLOW:%=tests/test_%.py),$(wildcard tests/test_*.py))
 test-fast: $(VENV)/.test wheel
@@ -121,6 +122,11 @@ benchmark-population: $(VENV)/.benchmarks
 benchmark-estimator: $(VENV)/.benchmarks
 	$(VENV)/bin/python experiments/benchmarks/estimator.py
 
+# JAX for the GPU that is here; ACCELERATOR=cuda12 for CUDA 12.
+ACCELERATOR := $(if $(shell command -v nvidia-smi 2>/dev/null),cuda)
+benchmark-accelerator: $(VENV)/.accelerator
+	$(VENV)/bin/python experiments/benchmarks/accelerator.py
+
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "logistack needs Python 3.11 or newer, and $(PYTHON) is " + sys.version.split()[0] + ": make PYTHON=...")'
 	$(call create,$(VENV))
@@ -141,6 +147,10 @@ $(VENV)/.benchmarks: pyproject.toml | $(VENV)/bin/python
 	$(call install,$(VENV),-e '.[benchmarks]')
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
 	@touch $@ $(VENV)/.experiments
+
+$(VENV)/.accelerator: $(VENV)/.benchmarks
+	$(if $(ACCELERATOR),$(call install,$(VENV),-e '.[$(ACCELERATOR)]'))
+	@touch $@
 
 $(WHEEL_VENV)/bin/python:
 	$(call create,$(WHEEL_VENV))

@@ -119,6 +119,15 @@ def test_a_way_that_breaks_leaves_the_others_and_is_not_tried_again(monkeypatch)
     assert all("seconds_of_rounds" in row for row in measured[::2])
 
 
+def test_a_run_that_ends_early_is_not_timed():
+    work = TINY.population._replace(epochs=2)
+    result = parts.training.prepare("logistack", work)()
+    rows = parts.in_turns({"ours": lambda: lambda: result}, TINY, epochs=2)
+    assert "seconds_of_rounds" in rows["ours"]
+    rows = parts.in_turns({"ours": lambda: lambda: result}, TINY, epochs=3)
+    assert rows["ours"] == {"error": "ValueError: stopped after 2 of 3 epochs"}
+
+
 def test_the_limits_are_together_below_eight_minutes():
     assert sum(part.limit for part in parts.PARTS.values()) <= 470  # the rest is to start
 

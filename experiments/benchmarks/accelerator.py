@@ -112,7 +112,10 @@ def collect(command: Sequence[str], limit: float) -> Outcome:
     environment = {
         name: value for name, value in os.environ.items() if name != "JAX_COMPILATION_CACHE_DIR"
     }
-    environment["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"  # PyTorch needs memory, too
+    environment |= {
+        "TORCHINDUCTOR_FORCE_DISABLE_CACHES": "1",  # as for JAX, so that first runs compile
+        "XLA_PYTHON_CLIENT_PREALLOCATE": "false",  # PyTorch needs memory, too
+    }
     start, ended = time.perf_counter(), ""
     # Errors go to a file: a pipe would be open as long as any process that this one has started.
     with tempfile.TemporaryFile() as said:

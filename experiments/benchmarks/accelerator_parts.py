@@ -113,14 +113,20 @@ SIZES = {
 # --- Timing --------------------------------------------------------------------------------------
 
 
-def in_turns(prepares: Mapping[str, Callable[[], Train]], sizes: Sizes) -> dict[str, Row]:
-    """Seconds of each run's first time and of every round, or why one does not run."""
+def in_turns(
+    prepares: Mapping[str, Callable[[], Train]], sizes: Sizes, *, epochs: int = 0
+) -> dict[str, Row]:
+    """Seconds of each run's first time and of every round, or why one does not run.
+
+    A `fit` that stops before so many epochs counts as one that does not run.
+    """
     runs: dict[str, tuple[Train, int]] = {}
     rows: dict[str, Row] = {}
     for name, prepare in prepares.items():
         try:
             run = prepare()
             first = timed(run)
+            require_whole(run(), epochs)
             repeats = max(1, math.ceil(sizes.seconds / timed(run)))
         except Exception as error:  # whatever a library raises; the others go on
             rows[name] = {"error": f"{type(error).__name__}: {error}".splitlines()[0][:200]}
@@ -132,6 +138,14 @@ def in_turns(prepares: Mapping[str, Callable[[], Train]], sizes: Sizes) -> dict[
             seconds = timed(functools.partial(over_and_over, run, repeats)) / repeats
             rows[name]["seconds_of_rounds"].append(seconds)
     return rows
+
+
+def require_whole(result: Any, epochs: int) -> None:
+    """Raises ValueError for a run that has ended where its numbers were no longer finite."""
+    if isinstance(result, ls.FitResult):
+        fewest = int(np.min(result.state.epoch))
+        if fewest < epochs:
+            raise ValueError(f"stopped after {fewest} of {epochs} epochs")
 
 
 def over_and_over(run: Train, times: int) -> None:
@@ -227,10 +241,13 @@ def measure_precision(sizes: Sizes) -> Iterator[Row]:
     for work in sizes.precision:
         data = make_data(work)
         prepares = {
-            dtype: functools.partial(logistack.prepare, work, *data, compute_dtype=compute_dtype)
+            # The mean, so that large batches do not make steps so large that a run ends early.
+            dtype: functools.partial(
+                logistack.prepare, work, *data, compute_dtype=compute_dtype, reduction="mean"
+            )
             for dtype, compute_dtype in DTYPES.items()
         }
-        for dtype, row in in_turns(prepares, sizes).items():
+        for dtype, row in in_turns(prepares, sizes, epochs=work.epochs).items():
             head = {"what": name_of(work), "way": "logistack", "dtype": dtype}
             yield {**head, **work_of(Population(work, 1)), **row, "peak_bytes": peak_bytes()}
 
@@ -259,7 +276,7 @@ def measure_population(sizes: Sizes, dtype: str) -> Iterator[Row]:
             for way, prepare in ways.items()
             if failed.get(way) is None
         }
-        rows = in_turns(prepares, sizes)
+        rows = in_turns(prepares, sizes, epochs=population.work.epochs)
         for way in ways:
             row = rows.get(way, {"error": failed.get(way)})
             failed[way] = row.get("error")  # where memory has ended, more members need not try
@@ -270,32 +287,37 @@ def measure_population(sizes: Sizes, dtype: str) -> Iterator[Row]:
 
 def measure_depth(sizes: Sizes) -> Iterator[Row]:
     """`fit` of ever deeper stacks, the deepest also with rematerialization."""
-    optimizer = optax.sgd(1e-3, momentum=0.9)
     for layers in sizes.depths:
         work = deepened(sizes.deep, layers)
         data, _ = make_data(work)
-        inputs, targets = data.inputs - np.float32(0.5), data.targets
-        key = jax.random.key(0)
-        params = ls.init_params(key, work.sizes, stacked=True)
-
-        def prepare(
-            remat: bool, params: Any = params, data: Any = (inputs, targets), work: Any = work
-        ) -> Train:
-            fit = functools.partial(
-                ls.fit,
-                optimizer=optimizer,
-                epochs=work.epochs,
-                batch_size=work.batch_size,
-                coordinates="centred",
-                remat=remat,
-            )
-            return lambda: jax.block_until_ready(fit(jax.random.key(0), params, *data))
-
+        params = ls.init_params(jax.random.key(0), work.sizes, scheme="deep", stacked=True)
+        arguments = params, data.inputs - np.float32(0.5), data.targets
         ways = {"logistack": False} | ({"with remat": True} if layers == sizes.depths[-1] else {})
-        prepares = {way: functools.partial(prepare, remat) for way, remat in ways.items()}
-        for way, row in in_turns(prepares, sizes).items():
+        prepares = {
+            way: functools.partial(prepare_deep, work, arguments, remat)
+            for way, remat in ways.items()
+        }
+        for way, row in in_turns(prepares, sizes, epochs=work.epochs).items():
             head = {"what": name_of(work), "way": way, "dtype": "float32"}
             yield {**head, **work_of(Population(work, 1)), **row, "peak_bytes": peak_bytes()}
+
+
+def prepare_deep(work: Workload, arguments: tuple[Any, ...], remat: bool) -> Train:
+    """`fit` of a deep stack with the settings that let it train."""
+    fit = functools.partial(
+        ls.fit,
+        epochs=work.epochs,
+        batch_size=work.batch_size,
+        optimizer=deep_optimizer(work),
+        coordinates="centred",
+        reduction="mean",
+        remat=remat,
+    )
+    return lambda: jax.block_until_ready(fit(jax.random.key(0), *arguments))
+
+
+def deep_optimizer(work: Workload) -> optax.GradientTransformation:
+    return ls.deep_sgd(len(work.sizes) - 2, steps=work.steps)
 
 
 def deepened(work: Workload, layers: int) -> Workload:
@@ -313,7 +335,12 @@ class Program(NamedTuple):
 def programs(sizes: Sizes) -> dict[str, Program]:
     """The programs of the other parts; none of their arrays is made."""
     deepest = deepened(sizes.deep, sizes.depths[-1])
-    deep: dict[str, Any] = {"coordinates": "centred", "stacked": True}
+    deep: dict[str, Any] = {
+        "optimizer": deep_optimizer(deepest),
+        "coordinates": "centred",
+        "reduction": "mean",
+        "stacked": True,
+    }
     largest, members = sizes.precision[-1], sizes.members[-1]
     return {
         **{name_of(work): program(work) for work in sizes.training.values()},
@@ -326,9 +353,14 @@ def programs(sizes: Sizes) -> dict[str, Program]:
 
 
 def program(
-    work: Workload, *, members: int | None = None, stacked: bool = False, **options: Any
+    work: Workload,
+    *,
+    members: int | None = None,
+    stacked: bool = False,
+    optimizer: Any = None,
+    **options: Any,
 ) -> Program:
-    """`fit`, or `fit_population` of so many members."""
+    """`fit`, or `fit_population` of so many members, by SGD if no optimizer is named."""
 
     def draw(key: jax.Array) -> ls.Params:
         return ls.init_params(key, work.sizes, stacked=stacked)
@@ -340,7 +372,7 @@ def program(
             params,
             x,
             y,
-            optimizer=optax.sgd(LEARNING_RATE),
+            optimizer=optimizer or optax.sgd(LEARNING_RATE),
             epochs=work.epochs,
             batch_size=None if work.full_batch else work.batch_size,
             dropout=0.0 if work.dropout is None else work.dropout,
@@ -377,9 +409,9 @@ def measure_memory(sizes: Sizes) -> Iterator[Row]:
         }
 
 
-def measure_startup(sizes: Sizes) -> Iterator[Row]:
-    """`import`, and a first epoch without and with programs of an earlier process."""
-    for what, seconds in startup.measure(min(2, sizes.rounds)).items():
+def measure_startup(_: Sizes) -> Iterator[Row]:
+    """`import`, and a first epoch without and with programs of an earlier process, once each."""
+    for what, seconds in startup.measure(1).items():
         yield {"what": what, "seconds_of_rounds": seconds}
 
 
@@ -529,6 +561,6 @@ PARTS = {
     "population-bfloat16": Part(functools.partial(measure_population, dtype="bfloat16"), 45),
     "depth": Part(measure_depth, 50),
     "memory": Part(measure_memory, 40, tell_memory),
-    "startup": Part(measure_startup, 30, tell_startup),
+    "startup": Part(measure_startup, 35, tell_startup),
     "export": Part(measure_export, 15, tell_export),
 }

@@ -10,7 +10,7 @@ import logistack as ls
 from experiments.benchmarks.workloads import LEARNING_RATE, Data, Train, Workload
 
 
-def prepare(work: Workload, train: Data, held: Data, *, compute_dtype: Any = None) -> Train:
+def prepare(work: Workload, train: Data, held: Data, **options: Any) -> Train:
     """`fit`: every epoch in one compiled program."""
     key = jax.random.key(0)
     params = ls.init_params(key, work.sizes)
@@ -29,7 +29,7 @@ def prepare(work: Workload, train: Data, held: Data, *, compute_dtype: Any = Non
             dropout=0.0 if work.dropout is None else work.dropout,
             validation=validation,
             patience=work.epochs if work.held_out else None,
-            compute_dtype=compute_dtype,
+            **options,
         )
         return jax.block_until_ready(result)
 
