@@ -23,7 +23,8 @@ def rows():
 
     def of(name):
         if name not in found:
-            found[name] = json.loads(json.dumps(list(parts.PARTS[name].measure(TINY))))
+            measured = list(parts.PARTS[name].measure(TINY))
+            found[name] = json.loads(json.dumps(parts.latest(measured)))
         return found[name]
 
     return of
@@ -111,20 +112,29 @@ def test_a_way_that_breaks_leaves_the_others_and_is_not_tried_again(monkeypatch)
 
     monkeypatch.setattr(parts, "why_left_out", lambda _: None)
     monkeypatch.setattr(parts.torch_members, "prepare", broken)
-    ours = parts.in_turns({"bad": broken, "good": lambda: lambda: None}, TINY)
+    ours = dict(parts.in_turns({"bad": broken, "good": lambda: lambda: None}, TINY))
     assert ours["bad"] == {"error": "MemoryError: no room"}
     assert len(ours["good"]["seconds_of_rounds"]) == TINY.rounds
-    measured = list(parts.measure_population(TINY, "float32"))
+    measured = parts.latest(list(parts.measure_population(TINY, "float32")))
     assert column(measured[1::2], "error") == ["MemoryError: no room"] * 2
     assert all("seconds_of_rounds" in row for row in measured[::2])
+
+
+def test_a_run_is_told_when_it_is_prepared_and_again_when_all_are_timed():
+    rows = list(parts.in_turns({"a": lambda: lambda: None, "b": lambda: lambda: None}, TINY))
+    assert [(name, len(row["seconds_of_rounds"])) for name, row in rows] == [
+        ("a", 1), ("b", 1), ("a", TINY.rounds), ("b", TINY.rounds),
+    ]  # fmt: skip
+    told = [{"what": name, **row} for name, row in rows]
+    assert parts.latest(told) == told[2:]
 
 
 def test_a_run_that_ends_early_is_not_timed():
     work = TINY.population._replace(epochs=2)
     result = parts.training.prepare("logistack", work)()
-    rows = parts.in_turns({"ours": lambda: lambda: result}, TINY, epochs=2)
+    rows = dict(parts.in_turns({"ours": lambda: lambda: result}, TINY, epochs=2))
     assert "seconds_of_rounds" in rows["ours"]
-    rows = parts.in_turns({"ours": lambda: lambda: result}, TINY, epochs=3)
+    rows = dict(parts.in_turns({"ours": lambda: lambda: result}, TINY, epochs=3))
     assert rows["ours"] == {"error": "ValueError: stopped after 2 of 3 epochs"}
 
 
@@ -155,7 +165,7 @@ def test_what_was_told_before_the_end_is_there(code, limit, ended):
 STARTING = """
 import os, subprocess, sys
 other = subprocess.Popen(["sleep", "600"], stdout=sys.stderr)
-print(other.pid)
+print('{"pid": %d}' % other.pid)
 """
 
 
@@ -163,7 +173,7 @@ def test_what_a_part_has_started_ends_with_it_and_is_not_waited_for():
     outcome = collect([sys.executable, "-c", STARTING], 300)
     assert outcome.ended == ""
     assert outcome.seconds < 300
-    end, (pid,) = time.monotonic() + 60, outcome.rows
+    end, pid = time.monotonic() + 60, outcome.rows[0]["pid"]
     while is_alive(pid):
         assert time.monotonic() < end
         time.sleep(0.05)

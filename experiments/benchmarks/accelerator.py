@@ -51,7 +51,7 @@ import jax
 
 from experiments import keeping
 from experiments.benchmarks import machine
-from experiments.benchmarks.accelerator_parts import PARTS, SIZES, Row, rates_of
+from experiments.benchmarks.accelerator_parts import PARTS, SIZES, Row, latest, rates_of
 from experiments.benchmarks.machine import Section
 
 Sections: TypeAlias = dict[str, Section]
@@ -141,7 +141,8 @@ def collect(command: Sequence[str], limit: float) -> Outcome:
     elif not ended and process.returncode:
         ended = f"ended with status {process.returncode}"
     *whole, _ = out.decode().split("\n")  # behind the last line there may be half a row
-    return Outcome([json.loads(row) for row in whole], time.perf_counter() - start, ended)
+    rows = latest([json.loads(row) for row in whole])
+    return Outcome(rows, time.perf_counter() - start, ended)
 
 
 def end(process: "subprocess.Popen[bytes]") -> None:

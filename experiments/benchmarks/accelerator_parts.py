@@ -6,6 +6,7 @@ nothing of the rows before.
 
 import functools
 import importlib.util
+import itertools
 import math
 import statistics
 import time
@@ -82,7 +83,7 @@ SIZES = {
         seconds=0.2,
     ),
     "cpu": Sizes(
-        training={size: scaled(work, 0.5) for size, work in WORKLOADS.items()},
+        training={size: scaled(work, 0.2) for size, work in WORKLOADS.items()},
         peers=("torch",),
         precision=(scaled(WORKLOADS["large"], 0.5),),
         population=Workload((64, 32, 10), samples=1600, batch_size=32, epochs=2),
@@ -115,29 +116,39 @@ SIZES = {
 
 def in_turns(
     prepares: Mapping[str, Callable[[], Train]], sizes: Sizes, *, epochs: int = 0
-) -> dict[str, Row]:
+) -> Iterator[tuple[str, Row]]:
     """Seconds of each run's first time and of every round, or why one does not run.
 
-    A `fit` that stops before so many epochs counts as one that does not run.
+    A `fit` that stops before so many epochs counts as one that does not run. A row comes as soon as
+    its run is prepared, with the second run for a round, and again when all rounds are over.
     """
-    runs: dict[str, tuple[Train, int]] = {}
-    rows: dict[str, Row] = {}
+    runs: dict[str, tuple[Train, int, float]] = {}
     for name, prepare in prepares.items():
         try:
             run = prepare()
             first = timed(run)
-            require_whole(run(), epochs)
-            repeats = max(1, math.ceil(sizes.seconds / timed(run)))
+            start = time.perf_counter()
+            result = run()
+            second = time.perf_counter() - start
+            require_whole(result, epochs)
+            del result
         except Exception as error:  # whatever a library raises; the others go on
-            rows[name] = {"error": f"{type(error).__name__}: {error}".splitlines()[0][:200]}
+            yield name, {"error": f"{type(error).__name__}: {error}".splitlines()[0][:200]}
             continue
-        runs[name] = run, repeats
-        rows[name] = {"first_run_seconds": first, "seconds_of_rounds": []}
+        runs[name] = run, max(1, math.ceil(sizes.seconds / second)), first
+        yield name, {"first_run_seconds": first, "seconds_of_rounds": [second]}
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(sizes.rounds):
-        for name, (run, repeats) in runs.items():
-            seconds = timed(functools.partial(over_and_over, run, repeats)) / repeats
-            rows[name]["seconds_of_rounds"].append(seconds)
-    return rows
+        for name, (run, repeats, _) in runs.items():
+            spent = timed(functools.partial(over_and_over, run, repeats))
+            seconds[name].append(spent / repeats)
+    for name, (_, _, first) in runs.items():
+        yield name, {"first_run_seconds": first, "seconds_of_rounds": seconds[name]}
+
+
+def latest(rows: list[Row]) -> list[Row]:
+    """The last row of each run, where its first one was."""
+    return list({tuple(map(row.get, ("what", "way", "dtype"))): row for row in rows}.values())
 
 
 def require_whole(result: Any, epochs: int) -> None:
@@ -198,10 +209,10 @@ def measure_rates(sizes: Sizes) -> Iterator[Row]:
         ("bfloat16", "default"), ("float32", "default"), ("float32", "highest"),
     ):  # fmt: skip
         prepare = functools.partial(prepare_product, size, dtype, precision)
-        row = in_turns({"product": prepare}, sizes)["product"]
+        row = dict(in_turns({"": prepare}, sizes))[""]
         work = {"operations": 2 * CHAINED * size**3}
         yield {"what": f"product of {size:,}²", "dtype": dtype, "way": precision, **work, **row}
-    row = in_turns({"copy": lambda: prepare_copy(sizes.copied).run}, sizes)["copy"]
+    row = dict(in_turns({"": lambda: prepare_copy(sizes.copied).run}, sizes))[""]
     what = f"{sizes.copied / 2**20:,.3g} MiB, read and written"
     yield {"what": what, "dtype": "", "way": "", "bytes": 2 * sizes.copied, **row}
 
@@ -226,14 +237,13 @@ def measure_training(sizes: Sizes, size: str) -> Iterator[Row]:
     work = sizes.training[size]
     left_out = {peer: why_left_out(peer) for peer in sizes.peers}
     names = ["logistack", *(peer for peer, why in left_out.items() if why is None)]
-    rows = in_turns(
-        {name: functools.partial(training.prepare, name, work) for name in names}, sizes
-    )
-    rows["logistack"]["peak_bytes"] = peak_bytes()
-    rows |= {peer: {"error": why} for peer, why in left_out.items() if why is not None}
-    for name, row in rows.items():
+    prepares = {name: functools.partial(training.prepare, name, work) for name in names}
+    excused = {peer: {"error": why} for peer, why in left_out.items() if why is not None}
+    rows = itertools.chain(in_turns(prepares, sizes, epochs=work.epochs), excused.items())
+    for name, row in rows:
         head = {"what": name_of(work), "way": training.WAYS[name].label, "dtype": "float32"}
-        yield {**head, **work_of(Population(work, 1)), **row}
+        peak = {"peak_bytes": peak_bytes()} if name == "logistack" else {}
+        yield {**head, **work_of(Population(work, 1)), **row, **peak}
 
 
 def measure_precision(sizes: Sizes) -> Iterator[Row]:
@@ -247,7 +257,7 @@ def measure_precision(sizes: Sizes) -> Iterator[Row]:
             )
             for dtype, compute_dtype in DTYPES.items()
         }
-        for dtype, row in in_turns(prepares, sizes, epochs=work.epochs).items():
+        for dtype, row in in_turns(prepares, sizes, epochs=work.epochs):
             head = {"what": name_of(work), "way": "logistack", "dtype": dtype}
             yield {**head, **work_of(Population(work, 1)), **row, "peak_bytes": peak_bytes()}
 
@@ -267,7 +277,7 @@ def measure_population(sizes: Sizes, dtype: str) -> Iterator[Row]:
     ways = {"logistack": prepare_ours}
     if dtype == "float32":
         ways["PyTorch baddbmm"] = prepare_products
-    failed = {"PyTorch baddbmm": why_left_out("torch")}
+    failed = {way: why_left_out("torch") for way in ways if way != "logistack"}
     for members in sizes.members:
         population = Population(sizes.population, members)
         what = f"{members:,} × {name_of(population.work)}"
@@ -276,9 +286,9 @@ def measure_population(sizes: Sizes, dtype: str) -> Iterator[Row]:
             for way, prepare in ways.items()
             if failed.get(way) is None
         }
+        excused = {way: {"error": why} for way, why in failed.items() if why is not None}
         rows = in_turns(prepares, sizes, epochs=population.work.epochs)
-        for way in ways:
-            row = rows.get(way, {"error": failed.get(way)})
+        for way, row in itertools.chain(rows, excused.items()):
             failed[way] = row.get("error")  # where memory has ended, more members need not try
             peak = {"peak_bytes": peak_bytes()} if way == "logistack" else {}
             head = {"what": what, "way": way, "dtype": dtype}
@@ -297,7 +307,7 @@ def measure_depth(sizes: Sizes) -> Iterator[Row]:
             way: functools.partial(prepare_deep, work, arguments, remat)
             for way, remat in ways.items()
         }
-        for way, row in in_turns(prepares, sizes, epochs=work.epochs).items():
+        for way, row in in_turns(prepares, sizes, epochs=work.epochs):
             head = {"what": name_of(work), "way": way, "dtype": "float32"}
             yield {**head, **work_of(Population(work, 1)), **row, "peak_bytes": peak_bytes()}
 
@@ -481,7 +491,7 @@ def tell_runs(rows: list[Row], rates: Rates) -> list[str]:
         middle = statistics.median(seconds)
         beside = ("", "")
         if row is not base and "error" not in base:
-            both = zip(seconds, base["seconds_of_rounds"], strict=True)
+            both = zip(seconds, base["seconds_of_rounds"], strict=False)  # if it ended between
             ratios = [own / other for own, other in both]
             low, ratio, high = min(ratios), statistics.median(ratios), max(ratios)
             beside = (f"{ratio:.2f}", f"({low:.2f} to {high:.2f})")
