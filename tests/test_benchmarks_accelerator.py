@@ -267,8 +267,10 @@ def test_a_part_measured_anew_replaces_the_other_only_if_it_is_whole(go, tmp_pat
     assert column(kept_in(tmp_path)["sections"], "part") == list(CHOSEN)
 
 
-@pytest.mark.parametrize("changed", ["device", "versions", "sizes"])
-def test_other_devices_versions_and_sizes_are_measured_anew(go, tmp_path, monkeypatch, changed):
+@pytest.mark.parametrize("changed", ["device", "versions", "parts", "sizes"])
+def test_what_other_devices_versions_parts_and_sizes_gave_is_set_aside(
+    go, tmp_path, monkeypatch, changed
+):
     go(Measuring())
     (path,) = tmp_path.glob("*.json")
     kept = json.loads(path.read_text(encoding="utf-8"))
@@ -276,6 +278,8 @@ def test_other_devices_versions_and_sizes_are_measured_anew(go, tmp_path, monkey
         kept["machine"]["device"] = "another"
     elif changed == "versions":
         kept["versions"]["jax"] = "0.1"
+    elif changed == "parts":
+        kept["sections"][0]["part"] = "an older one"
     else:
         monkeypatch.setitem(parts.SIZES, "tiny", TINY._replace(rounds=3))
     path.write_text(json.dumps(kept), encoding="utf-8")

@@ -188,13 +188,13 @@ def recall(path: Path, config: Config) -> Sections:
             f"save: expected what accelerator.py keeps in {path}, got other JSON"
         ) from error
     same = (device, versions) == (now["machine"]["device"], now["versions"])
-    if same and set(sizes) <= {digest_of(config)}:
+    if same and set(sizes) <= {digest_of(config)} and sections.keys() <= PARTS.keys():
         return sections
     aside = path.with_name(f"{path.stem}-{date.replace(':', '')}")
     for suffix in (".json", ".md"):
         with contextlib.suppress(FileNotFoundError):
             path.with_suffix(suffix).rename(aside.with_name(f"{aside.name}{suffix}"))
-    print(f"Other versions, sizes or device: the earlier results are now {aside.name}.json")
+    print(f"Other versions, sizes, parts or device: the earlier results are now {aside.name}.json")
     return {}
 
 
