@@ -16,7 +16,7 @@ from logistack.data.sources import table_of
 from logistack.reporting import Model, evaluation, models
 from logistack.reporting.columns import column_of, frame_of
 from logistack.reporting.drift import moved
-from logistack.reporting.making import _drift, _read
+from logistack.reporting.making import _drift, _Other, _read
 from logistack.reporting.models import BOOSTING, LINE, STACK
 from logistack.reporting.sides import Sides
 from logistack.reporting.unfinished import Unfinished
@@ -130,6 +130,24 @@ def test_what_is_held_out_is_later_than_what_is_learned_from():
     assert 1 <= len(Sides(times=times).splits(late, 5, 0)) < 5
     with pytest.raises(ValueError, match=r"time: expected two rows of every label before"):
         Sides(times=times).splits((times > 38).astype(int), 5, 0)
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        pandas.date_range("2023-12-30", periods=ROWS)[::-1].strftime("%Y-%m-%d"),
+        [f"2024-01-01T{hour % 24:02}:00:00+0{hour % 3}:00" for hour in range(ROWS)],
+        np.arange(ROWS)[::-1] / 7,
+    ],
+)
+def test_times_are_in_the_order_of_pandas(times):
+    asked = _read(make_table().assign(when=times), "label", None, "when", (), {})
+    kept = make_table()["label"].notna().to_numpy()
+    own = pandas.Series(times)[kept]
+    if own.dtype != float:
+        own = pandas.to_datetime(own, utc=True)
+    np.testing.assert_array_equal(asked.rows.sides.times, own.rank(method="dense") - 1)
+    assert "when" not in asked.rows.frame
 
 
 def test_columns_that_drift_are_those_that_scipy_finds():
@@ -293,10 +311,12 @@ def test_rows_of_another_table_are_compared(made):
     frame = make_table()
     other = frame.assign(weight=frame["weight"] + 3, label=frame["label"].replace("yes", "maybe"))
     asked = _read(frame, "label", None, None, (), {})
-    drift = _drift(made, asked, table_of(other))
+    drift = _drift(made, asked, _Other.of(table_of(other), asked))
     assert [own.name for own in drift.moved] == ["weight"]
     known = other["label"] == "no"
     assert (drift.labeled, drift.unknown) == (known.sum(), (other["label"] == "maybe").sum())
+    with pytest.raises(ValueError, match=r"the frame: no column 'weight', which the model needs"):
+        _Other.of(table_of(other.drop(columns="weight")), asked)
     said = made.model.predict(table_of(other))["label"][known]
     assert drift.scores["accuracy"] == pytest.approx(np.mean(said == "no"))
 

@@ -147,6 +147,24 @@ def values_of(table: Table, column: Column, place: int) -> np.ndarray:
     return found[codes]
 
 
+def places_of(table: Table, columns: Sequence[Column]) -> list[int]:
+    """Where the columns that a model needs are in a table.
+
+    Raises:
+        ValueError: if one is not there.
+    """
+    places = []
+    for column in columns:
+        place = tables.find(table, column.name)
+        if place is None:
+            raise ValueError(
+                f"{table.source}: no column {column.name!r}, which the model needs: it "
+                f"{tables.known_names(table)}"
+            )
+        places.append(place)
+    return places
+
+
 def frame_of(table: Table, columns: Sequence[Column], places: Sequence[int]) -> Any:
     """A pandas frame of what is learned from: float64, or text with None where missing.
 

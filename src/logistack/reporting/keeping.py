@@ -10,9 +10,8 @@ import numpy as np
 from logistack import _files, conformal
 from logistack._checks import import_extra
 from logistack.classifier import Classifier, load_classifier
-from logistack.data import table as tables
 from logistack.data.table import Table
-from logistack.reporting.columns import Column, framed, values_of
+from logistack.reporting.columns import Column, framed, places_of, values_of
 
 FORMAT = 2
 TRUSTED = ["numpy.dtype", "sklearn.compose._column_transformer._RemainderColsList"]
@@ -63,7 +62,7 @@ class Model:
         """
         from logistack.estimator.classifier import DISAGREEMENT
 
-        places = self.require(table)
+        places = places_of(table, self.used)
         values = [values_of(table, *own) for own in zip(self.used, places, strict=True)]
         inputs = self.preparation.transform(framed(self.used, values))
         rows = self.classifier.probabilities(inputs).astype(np.float64)
@@ -77,19 +76,6 @@ class Model:
             "disagreement": self.classifier.apply(DISAGREEMENT["softmax"], inputs).information,
             "outside": np.stack([*map(_outside, self.used, values)], axis=1),
         }
-
-    def require(self, table: Table) -> list[int]:
-        """Where the columns that are used are in a table; ValueError as in `predict`."""
-        places = []
-        for column in self.used:
-            place = tables.find(table, column.name)
-            if place is None:
-                raise ValueError(
-                    f"{table.source}: no column {column.name!r}, which the model needs: it "
-                    f"{tables.known_names(table)}"
-                )
-            places.append(place)
-        return places
 
     def save(self, folder: str | Path) -> None:
         """Writes the network as safetensors and ONNX, its preparation, and what both are for."""

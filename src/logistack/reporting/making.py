@@ -19,7 +19,7 @@ from logistack.data import table as tables
 from logistack.data.sources import table_of
 from logistack.data.table import Table
 from logistack.reporting import evaluation, figures, models, sentences
-from logistack.reporting.columns import Column, column_of, frame_of
+from logistack.reporting.columns import Column, column_of, frame_of, places_of
 from logistack.reporting.drift import Drift, drift_of
 from logistack.reporting.evaluation import Estimate, Evaluation, Fold, Rows
 from logistack.reporting.keeping import Model
@@ -327,7 +327,7 @@ def report(
     seed = _checks.require_count("seed", seed, low=0, high=2**31 - 1)
     tell(0.0, "reading")
     asked = _read(data, target, group, time, ignore, reading)
-    other = None if test is None else table_of(test, **reading)
+    other = None if test is None else _Other.of(table_of(test, **reading), asked)
     rows, classes = asked.rows, asked.classes
     effort = _effort(rows, quick)
     made = Report(
@@ -551,20 +551,38 @@ def _curve(
     )
 
 
-def _drift(made: Report, asked: _Asked, other: Table) -> Drift:
+class _Other(NamedTuple):
+    """Another table, as it was read and checked.
+
+    Attributes:
+        table: its rows.
+        frame: the features that are learned from.
+        codes: its labels, as `drift_of` takes them.
+    """
+
+    table: Table
+    frame: Any
+    codes: np.ndarray
+
+    @classmethod
+    def of(cls, table: Table, asked: _Asked) -> "_Other":
+        used = [own for own in asked.columns if own.kind != "left out"]
+        codes = np.full(len(table.columns[0]), -1)
+        place = tables.find(table, str(asked.table.names[asked.target]))
+        if place is not None:
+            known = {_plain(name): code for code, name in enumerate(asked.classes)}
+            held = np.array([not table.lacks(cell) for cell in table.columns[place].tolist()])
+            rows = table.taken(np.flatnonzero(held))
+            named: Any = tables.labels(rows, place) if held.any() else []
+            codes[held] = [known.get(_plain(name), -2) for name in named]
+        return cls(table, frame_of(table, used, places_of(table, used)), codes)
+
+
+def _drift(made: Report, asked: _Asked, other: _Other) -> Drift:
     """The other table beside the one that was learned from."""
-    model = made.model
-    assert model is not None
-    after = frame_of(other, model.used, model.require(other))
-    codes = np.full(len(after), -1)
-    place = tables.find(other, made.target)
-    if place is not None:
-        known = {name: code for code, name in enumerate(made.labels)}
-        held = np.array([not other.lacks(cell) for cell in other.columns[place].tolist()])
-        named: Any = tables.labels(other.taken(np.flatnonzero(held)), place) if held.any() else []
-        codes[held] = [known.get(_plain(name), -2) for name in named]
-    probabilities = model.predict(other)["probabilities"]
-    return drift_of(other.source, asked.rows.frame, after, codes, probabilities)
+    assert made.model is not None
+    says = made.model.predict(other.table)["probabilities"]
+    return drift_of(other.table.source, asked.rows.frame, other.frame, other.codes, says)
 
 
 def _require_classes(table: Table, target: Any, classes: np.ndarray, counts: np.ndarray) -> None:
