@@ -150,6 +150,17 @@ def test_times_are_in_the_order_of_pandas(times):
     assert "when" not in asked.rows.frame
 
 
+def test_an_index_that_was_saved_is_left_out():
+    frame = make_table().dropna(subset="label").reset_index()  # without one of the numbers
+    for numbers in (frame["index"] + 1, -frame["index"]):
+        table = _read(frame.assign(index=numbers), "label", None, None, (), {})
+        assert {own.name: own.why for own in table.columns}["index"] == ""
+    whole = make_table().reset_index()  # where the label is missing there is a number, too
+    for numbers in (whole["index"] + 1, -whole["index"]):
+        asked = _read(whole.assign(index=numbers), "label", None, None, (), {})
+        assert {own.name: own.why for own in asked.columns}["index"] == "it numbers the rows"
+
+
 def test_columns_that_drift_are_those_that_scipy_finds():
     rng = np.random.default_rng(4)
     before = pandas.DataFrame({"same": rng.normal(size=500), "moved": rng.normal(size=500)})

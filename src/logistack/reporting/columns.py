@@ -8,6 +8,7 @@ import numpy as np
 from logistack._checks import import_extra
 from logistack.data import kinds
 from logistack.data import table as tables
+from logistack.data.design import FEWEST_NUMBERED
 from logistack.data.table import Table
 
 Kind: TypeAlias = Literal["number", "boolean", "date", "category", "left out"]
@@ -16,6 +17,8 @@ MOST_LEVELS = 50
 """A column of more different texts is left out: an indicator for each would be learned by heart."""
 NAMES = "its text is another in every row, as a name is"
 """Why a column of names is left out."""
+COUNTS = "it numbers the rows"
+"""Why a column of numbers from 1 on is left out."""
 EXPECTED = {
     "number": "numbers",
     "boolean": "true or false",
@@ -99,6 +102,8 @@ def column_of(table: Table, place: int) -> Column:
         numbers = kinds.floats(known, table.decimal)
         if np.isnan(numbers).any():
             return of("left out", "it has numbers beyond those of float64")
+        if not missing and _count_rows(table, numbers[codes]):
+            return of("left out", COUNTS)
         return of("number", low=float(numbers.min()), high=float(numbers.max()))
     texts = sorted(map(str, known))
     if kind == "date":
@@ -115,6 +120,13 @@ def column_of(table: Table, place: int) -> Column:
     if len(texts) > MOST_LEVELS:
         return of("left out", f"it has {len(texts):,} different texts")
     return of("category", levels=tuple(texts))
+
+
+def _count_rows(table: Table, numbers: np.ndarray) -> bool:
+    """Whether numbers rise or fall by 1 from row to row, as an index that was saved does."""
+    places = np.array(table.places(range(len(numbers))))
+    alike = (np.ptp(numbers - places) == 0, np.ptp(numbers + places) == 0)
+    return len(numbers) >= FEWEST_NUMBERED and any(alike)
 
 
 def values_of(table: Table, column: Column, place: int) -> np.ndarray:

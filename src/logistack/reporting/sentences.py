@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from logistack.reporting import evaluation
-from logistack.reporting.columns import NAMES
+from logistack.reporting.columns import COUNTS, NAMES
 from logistack.reporting.models import BOOSTING, LINE, STACK
 from logistack.reporting.profile import FEW, Profile
 from logistack.reporting.questions import UNDECIDED
@@ -234,9 +234,11 @@ def doubts(report: "Report") -> list[str]:
             "One column alone separates the labels, which is proven: "
             f"{', '.join(line.leaks)}. If it is known only after the label, leave it out."
         )
-    names = [column.name for column in profile.columns if column.why == NAMES]
+    names = [
+        column.name or "(no name)" for column in profile.columns if column.why in (NAMES, COUNTS)
+    ]
     if names:
-        said.append(f"Columns that name the rows were left out: {', '.join(names)}.")
+        said.append(f"Columns that name or number the rows were left out: {', '.join(names)}.")
     if profile.duplicates > profile.rows / 100:
         said.append(
             f"{profile.duplicates:,} rows are copies of others. A model may have learned from the "

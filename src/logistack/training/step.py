@@ -275,7 +275,7 @@ def _as_they_are(a: Array) -> Array:
     return a
 
 
-def _augmented(augment: Augment, keys: PRNGKeyArray, inputs: Array) -> Array:
+def _augmented(augment: Augment, keys: Array, inputs: Array) -> Array:
     augmented = jax.vmap(augment)(keys, inputs)
     if augmented.shape != inputs.shape:
         raise ValueError(
