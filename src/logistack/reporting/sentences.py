@@ -58,8 +58,18 @@ def copies(profile: Profile) -> str:
     """How many rows are copies, in a sentence."""
     if not profile.duplicates:
         return "No row is a copy of another."
-    one = profile.duplicates == 1
-    return f"{counted(profile.duplicates, 'row')} {'is a copy' if one else 'are copies'} of others."
+    verb = "is a copy" if profile.duplicates == 1 else "are copies"
+    but = " but for columns that are left out" if any(own.why for own in profile.columns) else ""
+    return f"{counted(profile.duplicates, 'row')} {verb} of others{but}."
+
+
+def leaks(line: "Line") -> str:
+    """Which columns alone separate the labels, in a sentence."""
+    names = ", ".join(name or "(no name)" for name in line.leaks)
+    if not names:
+        return "No single column is proven to separate the labels."
+    whole = "Each of these columns" if len(line.leaks) > 1 else "One column"
+    return f"{whole} alone separates the labels, which is proven: {names}."
 
 
 def compared(report: "Report", other: str) -> str:
@@ -231,8 +241,7 @@ def doubts(report: "Report") -> list[str]:
         )
     if line is not None and line.leaks:
         said.append(
-            "One column alone separates the labels, which is proven: "
-            f"{', '.join(line.leaks)}. If it is known only after the label, leave it out."
+            f"{leaks(line)} What is known only after the label is no feature: leave it out."
         )
     names = [
         column.name or "(no name)" for column in profile.columns if column.why in (NAMES, COUNTS)
