@@ -93,7 +93,7 @@ OLDEST := 'scikit-learn==1.6.1' 'numpy<2.3' 'scipy<1.16'
 test-oldest:
 	$(MAKE) --no-print-directory VENV=.venv-oldest .venv-oldest/.test
 	.venv-oldest/bin/python -m pip install --quiet --disable-pip-version-check $(OLDEST)
-	.venv-oldest/bin/python -m pytest -n auto --dist loadfile -k 'not check_ and not finds_nothing' \
+	.venv-oldest/bin/python -m pytest -n auto --dist loadfile \
 		tests/test_estimator.py tests/test_search.py tests/test_export_sklearn.py tests/test_report.py
 
 wheel: $(WHEEL_VENV)/.wheel
