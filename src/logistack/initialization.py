@@ -136,6 +136,8 @@ def _drawn(
         if scheme in ISOMETRIC:
             layers = _critical(own, layers, np.array(places), depth, ISOMETRIC[scheme])
         layers = Layer(*(part.astype(dtype) for part in layers))
+        # What becomes of them afterwards must not change how they are rounded.
+        layers = jax.lax.optimization_barrier(layers)
         apart = len(places) < SCANNED and not (stacked and shape[0] == shape[1])
         drawn.append([Layer(*parts) for parts in zip(*layers, strict=True)] if apart else layers)
     return drawn

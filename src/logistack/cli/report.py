@@ -129,7 +129,7 @@ UNFINISHED = "unfinished"
 
 def _report(data: Path, target: str, out: Path, options: dict[str, Any]) -> int:
     from logistack import keep_compiled_programs
-    from logistack.reporting import Interrupted, report
+    from logistack.reporting import ReportInterrupted, report
 
     keep_compiled_programs()
     out = _files.local_path("--out", out)
@@ -138,7 +138,7 @@ def _report(data: Path, target: str, out: Path, options: dict[str, Any]) -> int:
     with _bar() as tell:
         try:
             made = report(data, target, tell=tell, checkpoint_path=out / UNFINISHED, **options)
-        except Interrupted as interrupted:
+        except ReportInterrupted as interrupted:
             interrupted.report.save(out)
             print(
                 f"logistack: {interrupted}; what was finished is in {out / 'report.html'}, and "

@@ -201,7 +201,7 @@ class Report:
             self.model.save(folder / "model")
 
 
-class Interrupted(KeyboardInterrupt):
+class ReportInterrupted(KeyboardInterrupt):
     """An interruption of `report`.
 
     Attributes:
@@ -313,7 +313,7 @@ def report(
         ValueError: if a column is not there, no feature is left, or no two labels have four rows.
         TypeError: if `data` is neither a path nor a frame.
         ModuleNotFoundError: if the extra `report` is not installed.
-        reporting.Interrupted: a `KeyboardInterrupt` with what was finished as `report`.
+        reporting.ReportInterrupted: a `KeyboardInterrupt` with what was finished as `report`.
 
     >>> import pandas
     >>> from sklearn.datasets import load_iris
@@ -384,7 +384,7 @@ def report(
     except KeyboardInterrupt:
         if made.evaluation is None and len(folds) >= evaluation.SEVERAL:
             made = _compared(made, asked, effort, folds, cuts)
-        raise Interrupted(dataclasses.replace(made, unfinished=doing)) from None
+        raise ReportInterrupted(dataclasses.replace(made, unfinished=doing)) from None
     unfinished.clear()
     tell(1.0, "done")
     return made
