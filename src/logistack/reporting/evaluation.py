@@ -221,12 +221,7 @@ def _fold(rows: Rows, effort: Effort, seed: int, cut: Cut) -> dict[str, np.ndarr
     tuning = inner(rows.sides.taken(train), own, effort.inner, seed)
     sides = [(train, test), *((train[one], train[other]) for one, other in tuning)]
     # What is prepared here is the same for all models.
-    preparations = [models.prepared(rows.columns).fit(rows.frame.iloc[one]) for one, _ in sides]
-    parts = [
-        (preparation.transform(rows.frame.iloc[one]), rows.codes[one],
-         preparation.transform(rows.frame.iloc[other]), rows.codes[other])
-        for preparation, (one, other) in zip(preparations, sides, strict=True)
-    ]  # fmt: skip
+    preparations, parts = zip(*(_prepared(rows, *side) for side in sides), strict=True)
     # The stacks are compiled and trained beside the others, for which one thread is left: where the
     # cores have other work, OpenMP's threads wait for each other in loops that take all the time.
     with quiet(), ThreadPoolExecutor(1) as beside:
@@ -250,6 +245,13 @@ def _fold(rows: Rows, effort: Effort, seed: int, cut: Cut) -> dict[str, np.ndarr
         if draw or rows.frame.shape[1] > MOST_COLUMNS
         else _importance(preparations[0], best, rows, test, seed),
     )._asdict()
+
+
+def _prepared(rows: Rows, train: np.ndarray, test: np.ndarray) -> tuple[Any, tuple[Any, ...]]:
+    """What makes numbers of the features, and these numbers with the labels of both sides."""
+    preparation = models.prepared(rows.columns).fit(rows.frame.iloc[train])
+    learned, held = (preparation.transform(rows.frame.iloc[side]) for side in (train, test))
+    return preparation, (learned, rows.codes[train], held, rows.codes[test])
 
 
 def _on_one_thread(*asked: Any) -> "_Tuned":
@@ -446,11 +448,7 @@ def learning_curve(
     ]
 
     def make() -> dict[str, np.ndarray]:
-        parts = []
-        for one, other in cuts:
-            preparation = models.prepared(rows.columns).fit(rows.frame.iloc[one])
-            learned, held = (preparation.transform(rows.frame.iloc[own]) for own in (one, other))
-            parts.append((learned, rows.codes[one], held, rows.codes[other]))
+        parts = [_prepared(rows, *cut)[1] for cut in cuts]
         stack = models.stacks(effort, seed)[best]
         with quiet():
             fitted = ALL[STACK].fit([(stack, *part[:2]) for part in parts])
