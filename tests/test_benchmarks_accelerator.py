@@ -81,6 +81,21 @@ def test_the_programs_take_memory_and_are_exported_for_accelerators(rows):
     )
 
 
+def test_a_fused_epoch_is_timed_beside_its_steps_or_the_device_is_named(rows):
+    measured = rows("fused")
+    ways = [(way, dtype) for dtype in parts.DTYPES for way in ("logistack", "fused")]
+    assert sorted(
+        map(tuple, zip(column(measured, "way"), column(measured, "dtype"), strict=True))
+    ) == (sorted(ways))
+    for row in measured:
+        assert row["what"] == "2 × 64-32-10, batch 64"
+        if "error" in row:
+            assert row["way"] == "fused"
+            assert "device: expected an NVIDIA GPU" in row["error"]
+        else:
+            assert len(row["seconds_of_rounds"]) == TINY.rounds
+
+
 def test_startup_is_told(monkeypatch):
     monkeypatch.setattr(startup, "end_of", lambda *_: time.time())
     measured = list(parts.PARTS["startup"].measure(TINY))

@@ -10,6 +10,7 @@ The parts:
     training-*   the networks of `training.py`, beside PyTorch eager, compiled and as a CUDA graph
     precision    one network, small to large, in float32 and in bfloat16
     population-* 1 to 16,384 networks at once, in either; in float32 beside PyTorch's `baddbmm`
+    fused        members in one kernel an epoch, beside the steps that XLA compiles
     depth        10 to 10,000 layers, and what rematerialization costs
     memory       what the compiler says that each of these programs takes
     startup      imports and a first epoch, in processes of their own

@@ -49,6 +49,8 @@ class Sizes(NamedTuple):
     """Networks that are trained by `fit` in float32 and in bfloat16."""
     population: Workload
     members: tuple[int, ...]
+    fused: tuple[Population, ...]
+    """Members that a fused epoch trains, too."""
     depths: tuple[int, ...]
     deep: Workload
     """The batch, samples and epochs of every depth, and the width, which is its first size."""
@@ -60,6 +62,8 @@ class Sizes(NamedTuple):
     seconds: float
     """How long a round takes at least, of as many runs as that needs."""
 
+
+SMALL = Workload((64, 32, 10), samples=1792, batch_size=64, epochs=5)
 
 SIZES = {
     "accelerator": Sizes(
@@ -75,6 +79,11 @@ SIZES = {
         ),
         population=Workload((256, 64, 10), samples=1600, batch_size=32, epochs=2),
         members=(1, 4, 16, 64, 256, 1024, 4096, 16_384),
+        fused=(
+            *(Population(SMALL, members) for members in (64, 512, 4096)),
+            Population(SMALL._replace(sizes=(64, 64, 10)), 4096),
+            Population(SMALL._replace(sizes=(64, 128, 10)), 4096),
+        ),
         depths=(10, 100, 1000, 10_000),
         deep=Workload((64, 10), samples=1024, batch_size=512, epochs=1),
         matrix=8192,
@@ -88,6 +97,7 @@ SIZES = {
         precision=(scaled(WORKLOADS["large"], 0.5),),
         population=Workload((64, 32, 10), samples=1600, batch_size=32, epochs=2),
         members=(1, 16, 256),
+        fused=(Population(SMALL, 16),),
         depths=(10, 100, 1000),
         deep=Workload((64, 10), samples=128, batch_size=64, epochs=1),
         matrix=1024,
@@ -101,6 +111,7 @@ SIZES = {
         precision=(Workload((6, 5, 3), samples=8, batch_size=4, epochs=1),),
         population=Workload((6, 5, 3), samples=8, batch_size=4, epochs=1),
         members=(1, 3),
+        fused=(Population(SMALL._replace(samples=128, epochs=1), 2),),
         depths=(20,),
         deep=Workload((4, 3), samples=8, batch_size=4, epochs=1),
         matrix=16,
@@ -293,6 +304,23 @@ def measure_population(sizes: Sizes, dtype: str) -> Iterator[Row]:
             peak = {"peak_bytes": peak_bytes()} if way == "logistack" else {}
             head = {"what": what, "way": way, "dtype": dtype}
             yield {**head, **work_of(population), **row, **peak}
+
+
+def measure_fused(sizes: Sizes) -> Iterator[Row]:
+    """A fused epoch beside the steps that XLA compiles, by members and by width."""
+    options = {"optimizer": optax.sgd, "hyperparams": {"learning_rate": LEARNING_RATE}}
+    for population, (dtype, compute_dtype) in itertools.product(sizes.fused, DTYPES.items()):
+        prepare = functools.partial(
+            logistack_members.prepare, population, compute_dtype=compute_dtype, **options
+        )
+        prepares = {
+            "logistack": lambda prepare=prepare: prepare().run,
+            "fused": lambda prepare=prepare: prepare(fused=True).run,
+        }
+        what = f"{population.members:,} × {name_of(population.work)}"
+        for way, row in in_turns(prepares, sizes, epochs=population.work.epochs):
+            head = {"what": what, "way": way, "dtype": dtype}
+            yield {**head, **work_of(population), **row, "peak_bytes": peak_bytes()}
 
 
 def measure_depth(sizes: Sizes) -> Iterator[Row]:
@@ -562,15 +590,16 @@ class Part(NamedTuple):
 # The limits are together below eight minutes, and each is that of a process with its start.
 PARTS = {
     "rates": Part(measure_rates, 20, tell_rates),
-    "training-small": Part(functools.partial(measure_training, size="small"), 35),
-    "training-medium": Part(functools.partial(measure_training, size="medium"), 35),
-    "training-large": Part(functools.partial(measure_training, size="large"), 40),
-    "training-dropout": Part(functools.partial(measure_training, size="dropout"), 45),
-    "precision": Part(measure_precision, 40),
-    "population-float32": Part(functools.partial(measure_population, dtype="float32"), 70),
+    "training-small": Part(functools.partial(measure_training, size="small"), 30),
+    "training-medium": Part(functools.partial(measure_training, size="medium"), 30),
+    "training-large": Part(functools.partial(measure_training, size="large"), 35),
+    "training-dropout": Part(functools.partial(measure_training, size="dropout"), 40),
+    "precision": Part(measure_precision, 35),
+    "population-float32": Part(functools.partial(measure_population, dtype="float32"), 60),
     "population-bfloat16": Part(functools.partial(measure_population, dtype="bfloat16"), 45),
-    "depth": Part(measure_depth, 50),
-    "memory": Part(measure_memory, 40, tell_memory),
+    "fused": Part(measure_fused, 45),
+    "depth": Part(measure_depth, 45),
+    "memory": Part(measure_memory, 35, tell_memory),
     "startup": Part(measure_startup, 35, tell_startup),
     "export": Part(measure_export, 15, tell_export),
 }

@@ -28,10 +28,10 @@ def fit_members(*arguments: Any, **options: Any) -> ls.FitResult:
     return jax.block_until_ready(ls.fit_population(*arguments, **options))
 
 
-def prepare(population: Population, *, compute_dtype: Any = None) -> Ready:
-    """`fit_population`."""
+def prepare(population: Population, **own: Any) -> Ready:
+    """`fit_population`, with options of one's own."""
     arguments, options = _of(population)
-    options |= {"order": population.order, "compute_dtype": compute_dtype}
+    options |= {"order": population.order, **own}
     return _told(population, lambda: fit_members(*arguments, **options))
 
 

@@ -20,6 +20,7 @@ from jaxtyping import Array, ArrayLike, Bool, Int, PRNGKeyArray, Real
 from logistack import _checks
 from logistack.layers import Params
 from logistack.training.fit import Validation, marked, may_mark
+from logistack.training.fused import is_interpreter, why_not, why_not_on
 from logistack.training.groups import Group, as_given_to_members, prepare_members
 from logistack.training.recipe import MEMBERWISE, Optimizer, Options, spells_out
 from logistack.training.run import FitResult, Run, Samples, advance, begin, goes_on
@@ -55,6 +56,7 @@ def fit_population(  # noqa: D417 (they come in two parts)
     rows: Sequence[Int[ArrayLike, " m"]] | None = None,
     order: str = "own",
     mesh: Mesh | None = None,
+    fused: Any = False,
     **options: Unpack[Options],
 ) -> FitResult:
     """Trains the members of a population at once, each as `fit` would train it alone.
@@ -100,6 +102,10 @@ def fit_population(  # noqa: D417 (they come in two parts)
             `"batch"`, over which sums are taken; or both. Results stay there. If None, members
             over all devices of the process, unless the call is traced or an array or
             `jax.default_device` says which; `use_cores_as_devices` makes several of a CPU.
+        fused: True: one kernel takes a member through an epoch, its weights on the chip, and what
+            the kernel does not do is an error. "auto": where it does all that is asked for. It is
+            made for NVIDIA's Hopper and has never run on one: see
+            [Accelerators](../accelerators.md). Pallas's `InterpretGPUParams()` runs it on a CPU.
 
     Other Arguments:
         options: the other options of `fit`, which describes them.
@@ -110,7 +116,8 @@ def fit_population(  # noqa: D417 (they come in two parts)
 
     Raises:
         ValueError: if the number of keys, of parameters and of the values for each member differ,
-            if there is no member, and whatever `fit` raises, naming the member.
+            if there is no member, if `fused` asks for what the kernel does not do, and whatever
+            `fit` raises, naming the member.
         TypeError: if `keys` are no JAX random keys, and whatever `fit` raises.
 
     >>> import jax, jax.numpy as jnp, optax
@@ -144,8 +151,13 @@ def fit_population(  # noqa: D417 (they come in two parts)
     alive = runs[0].recipe.traced
     for run in runs:
         require_parts(mesh, run.recipe.batch_size)
+    if not (is_interpreter(fused) or isinstance(fused, bool) or fused == "auto"):
+        raise ValueError(f"fused: expected True, False or 'auto', got {fused!r}")
+    if fused is not False:
+        runs = tuple(_fused(run, fused, mesh) for run in runs)
     runs = (begin_members if alive else compiled_begin_members)(runs)
-    several = None if mesh is not None else mesh_for(len(keys), runs)
+    on_one = mesh is not None or is_interpreter(fused)  # which has one device
+    several = None if on_one else mesh_for(len(keys), runs)
     if mesh is not None and not alive:
         runs = tuple(placed_members(run, mesh) for run in runs)
     go_on: Any = advance_members if alive else compiled_advance_members(mesh or several)
@@ -161,6 +173,30 @@ def fit_population(  # noqa: D417 (they come in two parts)
             every.append(ended_of(group, result, done < epochs))
         warn_of_members(every, len(keys))
     return as_given_to_members(params, population, results)
+
+
+def _fused(run: Run, fused: Any, mesh: Mesh | None) -> Run:
+    """The run, through whose epochs a kernel is to take it, where it can."""
+    interpreted = is_interpreter(fused)
+    assert run.train is not None
+    params = run.state.params if isinstance(run.state, TrainState) else run.state
+    one = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), params)
+    inputs = run.train.inputs
+    samples = inputs.shape[0] if run.rows is None else run.rows.places.shape[1]
+    why = why_not(in_parts(run, mesh).recipe, one, samples)
+    if run.units is not None:
+        why = "params: expected networks of one size"
+    if why is None and not interpreted:
+        if not _checks.is_traced(run):
+            why = why_not_on(mesh.devices.flat[0] if mesh else next(iter(inputs.devices())))
+        elif fused == "auto":
+            why = "device: not known within a trace"
+    if why is None:
+        recipe = dataclasses.replace(run.recipe, fused=fused if interpreted else True)
+        return run._replace(recipe=recipe)
+    if fused == "auto":
+        return run
+    raise ValueError(f"fused: the kernel does not do what is asked for. {why}")
 
 
 def _axes_of(run: Run) -> list[int | None]:

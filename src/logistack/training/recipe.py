@@ -208,11 +208,14 @@ class Recipe:
         optimizer: an Optax gradient transformation, or a function of the hyperparameters.
         batch_size: samples a step; None where the data come batch by batch.
         batch_axis: the axis of a mesh over which this program has a part of each batch, if any.
+        fused: whether a kernel takes the steps of an epoch after the first; or, in place of True,
+            the parameters of Pallas's interpreter, which is then to run it.
     """
 
     optimizer: Static[Optimizer] = dataclasses.field(metadata={"static": True})
     batch_size: int | None = dataclasses.field(default=None, metadata={"static": True})
     batch_axis: str | None = dataclasses.field(default=None, metadata={"static": True})
+    fused: Any = dataclasses.field(default=False, metadata={"static": True})
     loss: Static[Loss] = _word(losses.sigmoid_cross_entropy, _read_loss, _SIGMOID)
     reduction: str = _word("sum", _read_reduction, "sum")
     class_weight: Any = _option(None, _read_class_weight, None, axes=1)
@@ -233,7 +236,8 @@ class Recipe:
     @classmethod
     def names(cls) -> list[str]:
         """The names of all that a recipe says, which are those of the arguments."""
-        return [field.name for field in dataclasses.fields(cls) if field.name != "batch_axis"]
+        own = ("batch_axis", "fused")
+        return [field.name for field in dataclasses.fields(cls) if field.name not in own]
 
     @property
     def drops(self) -> bool:

@@ -22,6 +22,7 @@ from logistack._brief import brief
 from logistack._export import exported
 from logistack.coordinates import fold, unfold
 from logistack.layers import Params
+from logistack.training.fused import take_steps
 from logistack.training.measures import (
     BatchSums,
     History,
@@ -384,7 +385,10 @@ def _epoch(
         first = jax.tree.map(lambda rows: rows[0], batches)
         others = jax.tree.map(lambda rows: rows[1:], batches)
         after, sums = step_on(before, first, examined=True)
-        after, more = jax.lax.scan(step_on, after, others)
+        if recipe.fused:
+            after, more = take_steps(recipe, after, samples.inputs, samples.targets, *others[1:])
+        else:
+            after, more = jax.lax.scan(step_on, after, others)
         sums = sums._replace(
             loss=sums.loss + more.loss.sum(), correct=sums.correct + more.correct.sum()
         )
