@@ -17,6 +17,7 @@ from jax.sharding import Mesh
 
 import logistack as ls
 from logistack.training import fused, kernel
+from logistack.training import population as members
 
 interpreted = pytest.mark.skipif(
     not hasattr(mosaic_gpu, "InterpretGPUParams"),
@@ -182,6 +183,20 @@ def test_it_is_lowered_for_cuda(options):
 
     assert lowered(True).count("@mosaic_gpu_v2") == 1
     assert "@mosaic_gpu_v2" not in lowered(False)
+
+
+@pytest.mark.skipif(len(jax.devices()) < 2, reason="a mesh needs two devices")
+def test_it_is_lowered_for_members_on_several_devices(monkeypatch):
+    def compiled(mesh):  # without the options of a CPU, which its mesh would bring
+        over = functools.partial(members.advance_members, mesh=mesh)
+        return jax.jit(over, static_argnames=("epochs", "mark"))
+
+    monkeypatch.setattr(members, "compiled_advance_members", compiled)
+    mesh = Mesh(jax.devices()[:2], ("members",))
+    train = jax.jit(lambda params: population(params=params, fused=True, mesh=mesh).params)
+    exported = jax.export.export(train, platforms=["cuda"])(start_of((20, 24, 3)))
+    assert exported.nr_devices == 2
+    assert exported.mlir_module().count("@mosaic_gpu_v2") == 1
 
 
 def of_sizes(*sizes):

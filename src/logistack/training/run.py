@@ -386,7 +386,9 @@ def _epoch(
         others = jax.tree.map(lambda rows: rows[1:], batches)
         after, sums = step_on(before, first, examined=True)
         if recipe.fused:
-            after, more = take_steps(recipe, after, samples.inputs, samples.targets, *others[1:])
+            stepped = take_steps(recipe, after, samples.inputs, samples.targets, *others[1:])
+            # A kernel does not say that what it gives differs from device to device.
+            after, more = _as_own_as(_of_member(run), stepped)
         else:
             after, more = jax.lax.scan(step_on, after, others)
         sums = sums._replace(
