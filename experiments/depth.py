@@ -1,13 +1,13 @@
 """How deep can a stack of logistic units be and still learn?
 
-Trains networks of 1 to 1,000 hidden layers on the 8×8 digits, five seeds each, from six starts:
-the textbook's, and five that differ in one thing after the other. Of five, every one has, at every
-depth, the learning rate of a common grid that reads best what is held out of the training digits;
-the test digits are looked at once, by the networks trained after that choice on all training
-digits. The last has the rate that `ls.deep_sgd` finds by rule, and is trained with 10,000 layers,
-too.
+Trains networks of 1 to 1,000 hidden layers on the 8×8 digits, five seeds each, from seven starts:
+the textbook's, five that differ from it in one thing after the other, and the identity plus noise,
+which was published for deep and narrow networks. Each has, at every depth, the learning rate of a
+common grid that reads best what is held out of the training digits; the test digits are looked at
+once, by the networks trained after that choice on all training digits. The last start has the rate
+that `ls.deep_sgd` finds by rule instead, and is trained with 10,000 layers, too.
 
-    python experiments/depth.py                      # an hour on two cores
+    python experiments/depth.py                      # some hours on two cores
     python experiments/depth.py --depths 1 4 16 64   # minutes
     python experiments/depth.py --choose --epochs 6  # choose alone, without a test digit
     python experiments/depth.py --rule --epochs 4    # other rates than that by rule
@@ -72,7 +72,7 @@ LOOKED_AT = 10
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """Train stacks of 1 to 10,000 layers of logistic units from six starts."""
+    """Train stacks of 1 to 10,000 layers of logistic units from seven starts."""
 
     depths: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64, 128, 256, 1000, 10_000)
     """Hidden layers of each network."""
@@ -80,7 +80,7 @@ class Config:
     """How many networks to train for each start and depth: seeds 0, 1, …"""
     deep: int = 1000
     """Beyond so many hidden layers, only the start whose rate needs no choice is trained."""
-    deep_seeds: int = 2
+    deep_seeds: int = 5
     """How many networks to train there."""
     width: int = 64
     """Units of a hidden layer."""
@@ -252,9 +252,9 @@ def decide(
 
 
 def populate(config: Config, cell: Cell, digits: ls.data.Dataset, test: ls.data.Dataset) -> Cell:
-    """Trains the networks of one cell on all training digits."""
-    networks = []
-    for seed in range(config.seeds if cell.depth <= config.deep else config.deep_seeds):
+    """Trains the networks that a cell lacks on all training digits."""
+    networks = list(cell.networks)
+    for seed in range(len(networks), seeds_at(config, cell.depth)):
         start, fitted, seconds = train(config, cell.scheme, cell.depth, cell.rate, seed, digits)
         spectrum = np.asarray(spectrum_of(start, test.inputs[:LOOKED_AT]))
         losses = fitted.history.loss.tolist()
@@ -350,16 +350,25 @@ def run(config: Config, *, command: str = "run(config)") -> Result:
 
     for depth in sorted(set(config.depths)):
         for name, cells in by_scheme(result).items():
-            if depth in (cell.depth for cell in cells) or not trained_at(config, name, depth):
+            cell = next((c for c in cells if c.depth == depth), None)
+            if cell is None and trained_at(config, name, depth):
+                above = max((c for c in cells if c.depth < depth), key=depth_of, default=None)
+                cell = decide(config, name, depth, above, digits)
+            if cell is None or len(cell.networks) >= seeds_at(config, depth):
                 continue
-            above = max((c for c in cells if c.depth < depth), key=depth_of, default=None)
-            cell = populate(config, decide(config, name, depth, above, digits), digits, test)
-            result = kept(result._replace(cells=(*result.cells, cell)))
+            others = tuple(c for c in result.cells if c[:2] != cell[:2])
+            cell = populate(config, cell, digits, test)
+            result = kept(result._replace(cells=(*others, cell)))
             print(f"{depth:>5} {name}: {100 * mean(cell):.1f}%", file=sys.stderr, flush=True)
     deepest = by_scheme(result)[OURS][-1]
     if config.retime or result.timing is None or result.timing.depth != deepest.depth:
         result = kept(result._replace(timing=stopwatch(config, deepest, digits)))
     return result
+
+
+def seeds_at(config: Config, depth: int) -> int:
+    """How many networks are trained for each start at a depth."""
+    return config.seeds if depth <= config.deep else config.deep_seeds
 
 
 def trained_at(config: Config, name: str, depth: int) -> bool:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 import logistack as ls
@@ -44,12 +45,30 @@ def quartered_and_folded(params: ls.Params) -> ls.Params:
     return ls.fold(quartered(params))
 
 
+def identity_plus_noise(params: ls.Params) -> ls.Params:
+    """Weights I + Z of the centred network, Z normal with standard deviation 0.085/√in.
+
+    The last layer stays as drawn, normal with 1/√in. Source: Lee, Choi & Kim 2025, Robust weight
+    initialization for tanh neural networks with fixed point analysis, section 3.2. Their later
+    paper on all odd sigmoids, arXiv 2509.23085, adds noise to a scaled identity, too.
+    """
+    *hidden, last = params
+
+    def moved(layer: ls.Layer) -> ls.Layer:
+        shape, dtype = layer.weight.shape, layer.weight.dtype
+        identity = jnp.broadcast_to(jnp.eye(*shape[-2:], dtype=dtype), shape)
+        return layer._replace(weight=identity + 0.085 * layer.weight)
+
+    return ls.fold((*map(moved, hidden), last))
+
+
 OURS = "centred orthogonal, folded steps"
 DEEP = "deep start, rate by rule"
 SCHEMES = {
     "textbook Glorot": Scheme("glorot", quartered, "plain"),
     "4 × Glorot": Scheme("glorot", as_drawn, "plain"),
     "centred Glorot": Scheme("glorot", quartered_and_folded, "plain"),
+    "identity plus noise, folded steps": Scheme("normal", identity_plus_noise, "centred"),
     "centred orthogonal, plain steps": Scheme("orthogonal", as_drawn, "plain"),
     OURS: Scheme("orthogonal", as_drawn, "centred"),
     DEEP: Scheme("deep", as_drawn, "centred", by_rule=True),

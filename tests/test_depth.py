@@ -18,10 +18,12 @@ NAMES = [
     "textbook Glorot",
     "4 × Glorot",
     "centred Glorot",
+    "identity plus noise, folded steps",
     "centred orthogonal, plain steps",
     "centred orthogonal, folded steps",
     "deep start, rate by rule",
 ]
+NOISY, PLAIN, FOLDED, RULED = NAMES[3:]
 
 
 @pytest.fixture(scope="module")
@@ -95,30 +97,42 @@ class TestStarts:
         # Float32 against float64, logits of order 1.
         np.testing.assert_allclose(ls.logits(params, x), weight @ t + bias, atol=1e-5)
 
+    def test_noise_of_0_085_by_the_root_of_the_inputs_is_added_to_the_identity(self):
+        # Wide, so that the noise is told from the identity by its spread alone.
+        params = depth.begin(NOISY, 7, (256, 256, 256, 10))
+        *hidden, last = ls.unstack(ls.unfold(params))
+        for weight, bias in hidden:
+            noise = np.asarray(weight) - np.eye(256)
+            # 65,536 numbers: their spread is known to 0.3%, and float32 rounds near 1 to 1e-7.
+            np.testing.assert_allclose(noise.std(), 0.085 / 16, rtol=0.02)
+            np.testing.assert_allclose(noise.mean(), 0, atol=1e-4)
+            np.testing.assert_allclose(bias, 0, atol=1e-4)
+        np.testing.assert_allclose(np.asarray(last.weight).std(), 1 / 16, rtol=0.1)
+
     def test_centred_orthogonal_is_so_in_the_coordinates_of_tanh(self):
-        plain, folded = (depth.begin(name, 7, (64, 12, 12, 12, 10)) for name in NAMES[3:5])
+        plain, folded = (depth.begin(name, 7, (64, 12, 12, 12, 10)) for name in (PLAIN, FOLDED))
         jax.tree.map(np.testing.assert_array_equal, plain, folded)
         _, second, *_ = ls.unstack(ls.unfold(plain))
         square = np.asarray(second.weight @ second.weight.T)
         np.testing.assert_allclose(square, square[0, 0] * np.eye(12), atol=1e-5)
 
     def test_deep_is_so_but_for_the_last_layer(self):
-        *hidden, last = self.arrays(NAMES[5])
-        *same, one = self.arrays(NAMES[4])
+        *hidden, last = self.arrays(RULED)
+        *same, one = self.arrays(FOLDED)
         jax.tree.map(np.testing.assert_array_equal, hidden, same)
         ratio = last[0] / one[0]
         assert np.ptp(ratio) < 1e-5
         assert ratio.mean() > 1
 
-    def test_two_schemes_take_folded_steps_and_one_a_rate_by_rule(self):
+    def test_three_schemes_take_folded_steps_and_one_a_rate_by_rule(self):
         assert list(depth.SCHEMES) == NAMES
         folded = [name for name in NAMES if depth.SCHEMES[name].coordinates == "centred"]
-        assert folded == NAMES[4:]
-        assert [name for name in NAMES if depth.SCHEMES[name].by_rule] == NAMES[5:]
+        assert folded == [NOISY, FOLDED, RULED]
+        assert [name for name in NAMES if depth.SCHEMES[name].by_rule] == [RULED]
 
     def test_the_rate_is_that_of_the_rule(self):
-        rate = depth.decide(TINY, NAMES[5], 25, None, None).rate
-        named = depth.optimizer_of(NAMES[5], 25, rate, 6)["optimizer"](learning_rate=rate)
+        rate = depth.decide(TINY, RULED, 25, None, None).rate
+        named = depth.optimizer_of(RULED, 25, rate, 6)["optimizer"](learning_rate=rate)
         gradient = (ls.Layer(np.float32([[30, 40]]), np.float32([5])),)
         one, other = (
             optimizer.update(gradient, optimizer.init(gradient))[0][0]
@@ -134,7 +148,7 @@ class TestStarts:
         digits = depth.load("train", 45)
         for name in NAMES:
             depth.train(dataclasses.replace(TINY, epochs=2), name, 1, 0.3, 0, digits)
-        wanted = ["plain"] * 4 + ["centred"] * 2
+        wanted = ["plain"] * 3 + ["centred", "plain"] + ["centred"] * 2
         assert [options["coordinates"] for options in asked] == wanted
         for options in asked:
             assert (options["epochs"], options["batch_size"]) == (2, 20)
@@ -228,9 +242,9 @@ class TestRun:
         assert result.timing.seconds >= 0
 
     def test_a_cell_has_what_fit_gives(self, result):
-        found = next(each for each in result.cells if (each.scheme, each.depth) == (NAMES[4], 3))
+        found = next(each for each in result.cells if (each.scheme, each.depth) == (FOLDED, 3))
         digits, test = (depth.load(split, 60) for split in ("train", "test"))
-        start, fitted, _ = depth.train(TINY, NAMES[4], 3, found.rate, 1, digits)
+        start, fitted, _ = depth.train(TINY, FOLDED, 3, found.rate, 1, digits)
         a = test.inputs
         for weight, bias in jax.tree.map(np.asarray, ls.unstack(fitted.params)):
             z = a @ weight.T + bias
@@ -247,7 +261,7 @@ class TestRun:
         assert kept["origin"]["command"] == "a command"
         assert kept["origin"]["jax"] == jax.__version__
         assert kept["settings"]["width"] == 12
-        assert len(kept["cells"]) == 12
+        assert len(kept["cells"]) == 14
         again = depth.recall_same(config)
         assert json.loads(json.dumps(again)) == json.loads(json.dumps(result))
         assert [path.name for path in config.results.parent.iterdir()] == ["r.json"]
@@ -265,8 +279,8 @@ class TestRun:
         monkeypatch.setattr(depth, "choose", lambda *_: {"0.3": 0.5})
         monkeypatch.setattr(depth, "stopwatch", lambda *_: depth.Timing(depth.OURS, 1, 2.0, 1.0))
         again = depth.run(dataclasses.replace(config, results=path))
-        assert done == [(NAMES[5], 3)]
-        assert len(again.cells) == 12
+        assert done == [(RULED, 3)]
+        assert len(again.cells) == 14
         done.clear()
         before = path.read_bytes()
         depth.run(dataclasses.replace(config, results=path))
@@ -288,7 +302,27 @@ class TestRun:
         deeper = dataclasses.replace(config, depths=(1, 3, 4), deep=3, deep_seeds=1)
         with pytest.raises(KeyboardInterrupt):
             depth.run(deeper)
-        assert done == [(NAMES[5], 4, 0)]
+        assert done == [(RULED, 4, 0)]
+
+    def test_trains_the_networks_that_a_cell_lacks(self, config, result, monkeypatch, tmp_path):
+        path = tmp_path / "r.json"
+        *others, last = result.cells
+        short = last._replace(networks=last.networks[:1])
+        depth.keep(path, result._replace(cells=(*others, short)))
+        seeds = []
+
+        def train(config, name, layers, rate, seed, digits):
+            seeds.append((name, layers, rate, seed))
+            return real(config, name, layers, rate, seed, digits)
+
+        real = depth.train
+        monkeypatch.setattr(depth, "train", train)
+        again = depth.run(dataclasses.replace(config, results=path))
+        assert seeds == [(last.scheme, last.depth, last.rate, 1)]
+        assert json.loads(json.dumps(again.cells[:-1])) == json.loads(json.dumps(others))
+        first, second = again.cells[-1].networks
+        assert (first.seed, second.seed) == (0, 1)
+        assert (first.accuracy, second.accuracy) == tuple(n.accuracy for n in last.networks)
 
     def test_an_interruption_leaves_the_cells_before_it(
         self, config, result, monkeypatch, tmp_path
@@ -396,7 +430,7 @@ class TestReport:
         assert self.rows(text, "smallest singular")[depth.OURS] == ["1.2e-01"] * 2
         assert self.rows(text, "seconds a network")[depth.OURS] == ["1.5"] * 2
         assert text.endswith("folded steps: at least 96% but at 1, 3 layers")
-        assert self.rows(text, "learning rate")[NAMES[5]] == ["0.01", "0.01"]
+        assert self.rows(text, "learning rate")[RULED] == ["0.01", "0.01"]
 
     def test_puts_in_brackets_the_rate_of_a_scheme_that_no_rate_taught(self):
         lost = cell()._replace(validation={"0.01": depth.LOST})
@@ -432,18 +466,18 @@ class TestFigures:
         (axes,) = figures["depth"].axes
         lines = {line.get_label(): line for line in axes.lines if line.get_label() in NAMES}
         assert list(lines) == NAMES
-        np.testing.assert_allclose(lines[depth.OURS].get_ydata(), [52, 54])
+        np.testing.assert_allclose(lines[depth.OURS].get_ydata(), [62, 64])
         np.testing.assert_array_equal(lines[depth.OURS].get_xdata(), [1, 3])
         np.testing.assert_array_equal(lines[NAMES[0]].get_xdata(), [1])
         texts = {text.get_text(): text for text in axes.texts}
         assert set(texts) == {*NAMES, "chance"}
         for name in NAMES:
             assert texts[name].get_color() == lines[name].get_color()
-        assert len({line.get_color() for line in lines.values()}) == 6
+        assert len({line.get_color() for line in lines.values()}) == 7
         assert axes.get_xscale() == "log"
         assert [text.get_text() for text in axes.get_xticklabels()] == ["1", "3"]
         band = axes.collections[-1].get_paths()[0].get_extents()
-        np.testing.assert_allclose([band.ymin, band.ymax], [61, 65])
+        np.testing.assert_allclose([band.ymin, band.ymax], [71, 75])
         chance = next(line for line in axes.lines if line.get_label() not in NAMES)
         np.testing.assert_array_equal(chance.get_ydata(), [10, 10])
 
@@ -469,7 +503,7 @@ class TestFigures:
 
     def test_the_map_has_a_number_for_every_cell(self, figures):
         axes, bar = figures["depth-map"].axes
-        assert len(axes.texts) == 11
+        assert len(axes.texts) == 13
         shown = {text.get_position(): text.get_text() for text in axes.texts}
         assert shown[0, 0] == "12.0"
         assert (1, 0) not in shown
@@ -510,7 +544,7 @@ class TestCommand:
         said = capsys.readouterr().out
         head, _, report = said.partition("\n\n")
         assert head.startswith(
-            "12 of 12 cells: Kept from an earlier run, not measured now: a command (JAX "
+            "14 of 14 cells: Kept from an earlier run, not measured now: a command (JAX "
         )
         assert report.startswith(depth.report(result))
         (folder,) = tmp_path.iterdir()
