@@ -38,6 +38,7 @@ def draw_lines(result: Result) -> "Figure":
     figure = Figure(figsize=(7.2, 3.5))
     axes = figure.add_subplot()
     schemes = {name: cells for name, cells in by_scheme(result).items() if cells}
+    ends = [cells[-1].depth for cells in schemes.values()]
     for index, (name, cells) in enumerate(schemes.items()):
         # Ours comes last, in the first color.
         color = ls.plots.PALETTE[len(schemes) - 1 - index]
@@ -59,7 +60,12 @@ def draw_lines(result: Result) -> "Figure":
             linewidth=1.8 if ours else 1.1,
             label=name,
         )
-        label_line(axes, name, np.log(depths), middle, height=70 - 12 * index, color=color)
+        if name == OURS or ends.count(depths[-1]) == 1:
+            side = "over"
+        else:
+            side = "behind" if depths[-1] < max(ends) else "below"
+        height = 70 - 12 * index
+        label_line(axes, name, np.log(depths), middle, height=height, color=color, side=side)
     axes.axhline(100 * CHANCE, color=ls.plots.GREY, linestyle=":", linewidth=0.8, zorder=0)
     axes.annotate(
         "chance",
@@ -79,9 +85,16 @@ def draw_lines(result: Result) -> "Figure":
 
 
 def label_line(
-    axes: "Axes", name: str, at: np.ndarray, values: np.ndarray, *, height: float, color: str
+    axes: "Axes",
+    name: str,
+    at: np.ndarray,
+    values: np.ndarray,
+    *,
+    height: float,
+    color: str,
+    side: str,
 ) -> None:
-    """Writes a line's name beside its last fall through a height, or at its end: ours over it."""
+    """Writes a line's name beside its last fall through a height, or at a side of its end."""
     falls = np.flatnonzero((values[:-1] >= height) & (values[1:] < height))
     if len(falls):
         i = falls[-1]
@@ -90,8 +103,12 @@ def label_line(
         left = x - at[0] > 0.6 * (at[-1] - at[0])  # where there is room
         offset, across, up = ((-6, 0), "right", "center") if left else ((6, 0), "left", "center")
     elif values[-1] >= height:
-        x, y, across = at[-1], values[-1], "right"
-        offset, up = ((0, 6), "bottom") if name == OURS else ((0, -7), "top")
+        x, y = at[-1], values[-1]
+        offset, across, up = {
+            "over": ((0, 6), "right", "bottom"),
+            "below": ((0, -7), "right", "top"),
+            "behind": ((7, 0), "left", "center"),
+        }[side]
     else:
         x, y, offset, across, up = at[0], values[0], (6, 6), "left", "bottom"
     axes.annotate(

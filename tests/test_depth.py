@@ -482,21 +482,29 @@ class TestFigures:
         np.testing.assert_array_equal(chance.get_ydata(), [10, 10])
 
     @pytest.mark.parametrize(
-        ("name", "values", "at", "side"),
+        ("end", "values", "at", "side"),
         [
-            ("a", (90, 70, 10, 10, 10), (np.exp(1 + 1 / 3), 50), ("left", "center")),
-            ("a", (90, 90, 90, 90, 10), (np.exp(3.5), 50), ("right", "center")),
-            ("a", (90, 10, 90, 10, 10), (np.exp(2.5), 50), ("right", "center")),  # the last of two
-            ("a", (10, 90, 90, 90, 90), (np.exp(4), 90), ("right", "top")),
-            (depth.OURS, (90, 90, 90, 90, 90), (np.exp(4), 90), ("right", "bottom")),
-            ("a", (40, 40, 10, 10, 10), (1, 40), ("left", "bottom")),
+            ("below", (90, 70, 10, 10, 10), (np.exp(1 + 1 / 3), 50), ("left", "center")),
+            ("below", (90, 90, 90, 90, 10), (np.exp(3.5), 50), ("right", "center")),
+            (
+                "below",
+                (90, 10, 90, 10, 10),
+                (np.exp(2.5), 50),
+                ("right", "center"),
+            ),  # the last of two
+            ("below", (10, 90, 90, 90, 90), (np.exp(4), 90), ("right", "top")),
+            ("over", (90, 90, 90, 90, 90), (np.exp(4), 90), ("right", "bottom")),
+            ("behind", (90, 90, 90, 90, 90), (np.exp(4), 90), ("left", "center")),
+            ("below", (40, 40, 10, 10, 10), (1, 40), ("left", "bottom")),
         ],
     )
-    def test_a_name_stands_where_the_line_falls(self, name, values, at, side):
+    def test_a_name_stands_where_the_line_falls(self, end, values, at, side):
         from matplotlib.figure import Figure
 
         axes = Figure().add_subplot()
-        depth_figures.label_line(axes, name, np.arange(5.0), np.array(values), height=50, color="k")
+        depth_figures.label_line(
+            axes, "a", np.arange(5.0), np.array(values), height=50, color="k", side=end
+        )
         (text,) = axes.texts
         assert text.xy == pytest.approx(at)
         assert (text.get_horizontalalignment(), text.get_verticalalignment()) == side
