@@ -106,6 +106,8 @@ def why_not_on(device: Any) -> str | None:
 
 def is_interpreter(fused: Any) -> bool:
     """Whether these are parameters of Pallas's interpreter of GPU kernels, if this JAX has one."""
+    if isinstance(fused, bool | str):
+        return False  # Pallas takes a moment to import
     from jax.experimental.pallas import mosaic_gpu
 
     return isinstance(fused, getattr(mosaic_gpu, "InterpretGPUParams", ()))
