@@ -9,6 +9,10 @@ import pytest
 from scipy import stats
 from sklearn import metrics
 from sklearn.dummy import DummyClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, StratifiedKFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 import logistack as ls
 from logistack.cli import main
@@ -103,6 +107,22 @@ def test_scores_are_those_of_scikit_learn(classes):
         else ((rows - np.eye(classes)[codes]) ** 2).sum(axis=1).mean(),
     }
     assert evaluation.scored(codes, rows) == pytest.approx(expected, rel=1e-12)
+
+
+def test_a_line_is_tuned_and_fitted_as_a_grid_search_does():
+    rng = np.random.default_rng(1)
+    X = rng.normal(size=(120, 6))
+    y = (X[:, 0] + rng.normal(size=120) > 0).astype(int)
+    inner = list(StratifiedKFold(3).split(X[:80], y[:80]))
+    sides = [(range(80), range(80, 120)), *inner]
+    parts = [(X[train], y[train], X[test], y[test]) for train, test in sides]
+    found = evaluation._tuned(LINE, parts, 2, models.effort_for(120, 6, quick=True), 0)
+    search = GridSearchCV(
+        make_pipeline(StandardScaler(), LogisticRegression(max_iter=2_000)),
+        {"logisticregression__C": models.STRENGTHS}, scoring="neg_log_loss", cv=inner,
+    ).fit(X[:80], y[:80])  # fmt: skip
+    assert found.chosen == search.best_index_
+    np.testing.assert_allclose(found.rows[found.chosen], search.predict_proba(X[80:]), rtol=1e-9)
 
 
 def test_a_group_is_never_on_both_sides():

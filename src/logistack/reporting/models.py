@@ -108,8 +108,9 @@ def trees(effort: Effort, seed: int) -> list[Any]:
 
 
 def fit_one_by_one(asked: Sequence[tuple[Any, Any, Any]]) -> list[Any]:
-    """Fits each classifier to its rows."""
-    return [model.fit(X, y) for model, X, y in asked]
+    """Fits a copy of each classifier to its rows."""
+    base = import_extra("sklearn.base", "report")
+    return [base.clone(model).fit(X, y) for model, X, y in asked]
 
 
 def fit_stacks(asked: Sequence[tuple[Any, Any, Any]]) -> list[Any]:
