@@ -53,6 +53,11 @@ class Column(NamedTuple):
     parts: tuple[tuple[str, float, float], ...] = ()
 
     @property
+    def used(self) -> bool:
+        """Whether it is learned from."""
+        return self.kind != "left out"
+
+    @property
     def learned(self) -> list[int]:
         """Which parts of a date tell rows apart; the first if none does, for it may be missing."""
         return [at for at, (_, low, high) in enumerate(self.parts) if low < high] or [0]
@@ -60,7 +65,7 @@ class Column(NamedTuple):
     @property
     def features(self) -> list[str]:
         """The columns of a frame that are made of it."""
-        if self.kind == "left out":
+        if not self.used:
             return []
         if self.kind == "date":
             return [f"{self.name}: {self.parts[at][0]}" for at in self.learned]
@@ -69,7 +74,7 @@ class Column(NamedTuple):
     @property
     def holds(self) -> str:
         """The same in words."""
-        if self.kind == "left out":
+        if not self.used:
             return f"left out: {self.why}"
         if self.kind == "date":
             names = ", ".join(self.parts[at][0] for at in self.learned)
@@ -184,17 +189,15 @@ def frame_of(table: Table, columns: Sequence[Column], places: Sequence[int]) -> 
         ColumnError: if a cell is of another kind than its column was.
         ValueError: if a column has the name of a part of another.
     """
-    used = [
-        (own, place) for own, place in zip(columns, places, strict=True) if own.kind != "left out"
-    ]
-    names = [name for own, _ in used for name in own.features]
+    kept = [one for one in zip(columns, places, strict=True) if one[0].used]
+    names = [name for own, _ in kept for name in own.features]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise ValueError(
             f"{table.source}: expected no column {twice!r} beside the part of a date that is "
             "called so: give one another name"
         )
-    return framed([own for own, _ in used], [values_of(table, *one) for one in used])
+    return framed([own for own, _ in kept], [values_of(table, *one) for one in kept])
 
 
 def framed(columns: Sequence[Column], values: Sequence[np.ndarray]) -> Any:

@@ -46,7 +46,7 @@ class Model:
     @property
     def used(self) -> list[Column]:
         """The columns that predictions are made from."""
-        return [column for column in self.columns if column.kind != "left out"]
+        return [column for column in self.columns if column.used]
 
     def predict(self, table: Table) -> dict[str, np.ndarray]:
         """Predicts the rows of a table.
@@ -65,8 +65,7 @@ class Model:
         places = places_of(table, self.used)
         values = [values_of(table, *own) for own in zip(self.used, places, strict=True)]
         inputs = self.preparation.transform(framed(self.used, values))
-        rows = self.classifier.probabilities(inputs).astype(np.float64)
-        rows /= rows.sum(axis=1, keepdims=True)
+        rows = self._probabilities(inputs)
         sets = jax.vmap(conformal.prediction_set, (0, None))(rows, self.threshold)
         return {
             "label": self.labels[rows.argmax(axis=1)],
@@ -76,6 +75,14 @@ class Model:
             "disagreement": self.classifier.apply(DISAGREEMENT["softmax"], inputs).information,
             "outside": np.stack([*map(_outside, self.used, values)], axis=1),
         }
+
+    def probabilities(self, frame: Any) -> np.ndarray:
+        """Those of the labels, `(n, classes)`, for rows of the frame of the used columns."""
+        return self._probabilities(self.preparation.transform(frame))
+
+    def _probabilities(self, inputs: np.ndarray) -> np.ndarray:
+        rows = self.classifier.probabilities(inputs).astype(np.float64)
+        return rows / rows.sum(axis=1, keepdims=True)
 
     def save(self, folder: str | Path) -> None:
         """Writes the network as safetensors and ONNX, its preparation, and what both are for."""

@@ -555,18 +555,18 @@ class _Other(NamedTuple):
     """Another table, as it was read and checked.
 
     Attributes:
-        table: its rows.
+        source: what it is called.
         frame: the features that are learned from.
         codes: its labels, as `drift_of` takes them.
     """
 
-    table: Table
+    source: str
     frame: Any
     codes: np.ndarray
 
     @classmethod
     def of(cls, table: Table, asked: _Asked) -> "_Other":
-        used = [own for own in asked.columns if own.kind != "left out"]
+        used = [own for own in asked.columns if own.used]
         codes = np.full(len(table.columns[0]), -1)
         place = tables.find(table, str(asked.table.names[asked.target]))
         if place is not None:
@@ -575,14 +575,14 @@ class _Other(NamedTuple):
             rows = table.taken(np.flatnonzero(held))
             named: Any = tables.labels(rows, place) if held.any() else []
             codes[held] = [known.get(_plain(name), -2) for name in named]
-        return cls(table, frame_of(table, used, places_of(table, used)), codes)
+        return cls(table.source, frame_of(table, used, places_of(table, used)), codes)
 
 
 def _drift(made: Report, asked: _Asked, other: _Other) -> Drift:
     """The other table beside the one that was learned from."""
     assert made.model is not None
-    says = made.model.predict(other.table)["probabilities"]
-    return drift_of(other.table.source, asked.rows.frame, other.frame, other.codes, says)
+    says = made.model.probabilities(other.frame)
+    return drift_of(other.source, asked.rows.frame, other.frame, other.codes, says)
 
 
 def _require_classes(table: Table, target: Any, classes: np.ndarray, counts: np.ndarray) -> None:

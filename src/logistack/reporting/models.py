@@ -52,7 +52,7 @@ def prepared(columns: Sequence[Column]) -> Any:
     compose = import_extra("sklearn.compose", "report")
     impute = import_extra("sklearn.impute", "report")
     preprocessing = import_extra("sklearn.preprocessing", "report")
-    counted = [own for own in columns if own.kind not in ("category", "left out")]
+    counted = [own for own in columns if own.used and own.kind != "category"]
     numbers = [name for column in counted for name in column.features]
     gaps = [column.features[0] for column in counted if column.missing]
     parts: list[tuple[str, Any, list[str]]] = []
