@@ -1,5 +1,6 @@
 """A report: what it says of a table is what scikit-learn, pandas and counting by hand say."""
 
+import dataclasses
 import json
 import re
 
@@ -15,15 +16,19 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import logistack as ls
+from logistack import certify, separability
 from logistack.cli import main
+from logistack.data import table as tables
 from logistack.data.sources import table_of
 from logistack.reporting import Model, evaluation, models
 from logistack.reporting.columns import column_of, frame_of
 from logistack.reporting.drift import moved
 from logistack.reporting.making import _drift, _Other, _read
 from logistack.reporting.models import BOOSTING, LINE, STACK
+from logistack.reporting.questions import leaks_of, line_of, separates
 from logistack.reporting.sides import Sides
 from logistack.reporting.unfinished import Unfinished
+from logistack.separability import MultinomialSeparator
 
 ROWS = 90
 LONG = 1e6
@@ -233,6 +238,92 @@ def test_a_column_that_gives_the_label_away_is_certified():
     assert any("leak" in doubt for doubt in report.doubts)
     assert report.line.answer == "a line is enough"
     assert report.line.kind == "complete"
+
+
+def day(k):
+    return str(np.datetime64("2024-01-01") + k)
+
+
+@pytest.mark.parametrize(
+    ("values", "found"),
+    [
+        ([k // 30 for k in range(60)], True),
+        ([(k // 30) ^ (k == 59) for k in range(60)], False),
+        ([k // 30 if k % 5 else None for k in range(60)], True),  # wherever it has a value
+        ([k if k < 30 else None for k in range(60)], True),  # that it is missing tells
+        ([k if k % 10 == 0 else None for k in range(60)], False),  # too few to say so
+        (["a" if k < 30 else "bc"[k % 2] for k in range(60)], True),
+        (["a" if k < 31 else "bc"[k % 2] for k in range(60)], False),
+        ([day(300 + k) for k in range(60)], True),  # a later day is another label
+        ([day(3 * k % 59) for k in range(60)], False),
+        ([day(k % 30 * 7 + (k >= 30) * 5) for k in range(60)], True),  # one is of Saturdays
+        ([f"2024-01-{k % 7 + 1:02}T{k // 30 + 8:02}:00" for k in range(60)], True),
+    ],
+)
+def test_a_column_that_separates_alone_is_found(values, found):
+    frame = pandas.DataFrame({"x": values, "label": [k // 30 for k in range(60)]})
+    frame["other"] = [k % 7 if k % 3 else None for k in range(60)]  # its gaps are no matter
+    asked = _read(frame, "label", None, None, (), {})
+    assert leaks_of(asked.table, asked.target, asked.columns, asked.places) == ["x"] * found
+
+
+def test_three_labels_lie_apart_in_a_column_or_do_not():
+    labels = np.repeat(["b", "c", "a"], 20)
+    frame = pandas.DataFrame({"apart": np.arange(60) % 20 + np.repeat([7, 90, 50], 20)})
+    frame["mixed"] = frame["apart"].where(np.arange(60) != 5, 93)
+    frame["equal"] = frame["apart"].replace(50, 26)
+    asked = _read(frame.assign(label=labels), "label", None, None, (), {})
+    assert leaks_of(asked.table, asked.target, asked.columns, asked.places) == ["apart"]
+    table = table_of(frame.assign(label=labels))
+    for place, answer in enumerate((True, False, False)):
+        own = certify(np.array(frame)[:, [place]], labels).multinomial
+        assert isinstance(own, MultinomialSeparator) is answer
+        assert separates(tables.numbers(table, [tables.Feature(place)]), labels) is answer
+
+
+def line_for(frame):
+    asked = _read(frame, "label", None, None, (), {})
+    return line_of(asked.table, asked.target, asked.columns, asked.places, asked.unlabeled,
+                   asked.reading, budget=14.0)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["certify", "separation"])
+def test_all_questions_of_a_line_share_the_time_and_may_run_out_of_it(monkeypatch, name):
+    frame = make_table()[["size", "weight", "label"]].dropna()
+    frame["label"] = np.resize(["a", "b", "c"], len(frame))
+    budgets = []
+
+    def late(*samples, budget):
+        budgets.append(budget)
+        raise TimeoutError
+
+    monkeypatch.setattr(separability, name, late)
+    line = line_for(frame)
+    assert budgets == [2.0]  # three pairs, three labels beside the rest, all at once
+    assert line.kind == ""
+    assert line.proven is (name != "certify")
+    assert (line.answer == "not decided") is (name == "certify")
+
+
+def test_what_is_not_proven_is_not_said_to_be(monkeypatch, made):
+    def guess(inputs, labels, *, budget):
+        found = certify(inputs, labels)
+        pair = next(iter(found.pairs))
+        unsure = dataclasses.replace(found.pairs[pair], numerical_only=True)
+        whole = dataclasses.replace(found.multinomial, numerical_only=True)
+        return dataclasses.replace(
+            found, pairs=found.pairs | {pair: unsure}, multinomial=whole, numerical_only=True
+        )
+
+    frame = make_table()[["size", "weight", "label"]].dropna()
+    frame["label"] = np.resize(["a", "b", "c"], len(frame))
+    monkeypatch.setattr(separability, "certify", guess)
+    line = line_for(frame)
+    assert [separable for _, separable in line.pairs] == [None, *[False] * 5]
+    said = dataclasses.replace(made, line=line)
+    assert "is not proven" in said.verdict[0][0]
+    assert "this is proven" in made.verdict[0][0]
+    assert "not decided" in said.to_markdown()
 
 
 def test_every_row_is_predicted_by_models_that_have_not_seen_it(made):

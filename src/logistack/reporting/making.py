@@ -33,6 +33,8 @@ from logistack.training import diagnose
 
 LEAST = 4
 """Rows that a label must have: of each on both sides of a fold, and of one within it."""
+LEAST_BUDGET = 6.0
+"""Seconds for the search for a line, whatever the limit is."""
 SUSPECTS = 20
 """So many rows that may be labeled wrongly are listed."""
 SURE = 0.8
@@ -354,7 +356,7 @@ def report(
         tell(0.02, "looking for a line")
         made = dataclasses.replace(made, line=line_of(
             asked.table, asked.target, asked.columns, asked.places, asked.unlabeled,
-            asked.reading, budget=min(max(limit / 6, 1.0), 10.0),
+            asked.reading, budget=max(limit / 6, LEAST_BUDGET),
         ))  # fmt: skip
         doing = "the comparison of models"
         tell(0.1, "comparing models")

@@ -1,8 +1,8 @@
-"""Is a line enough? The certificate of a table's complete rows, and features that give it away."""
+"""Is a line enough? The certificate of a table's complete rows, and columns that give it away."""
 
 import contextlib
-import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,15 +11,16 @@ from logistack import separability
 from logistack.cli.question import Reading
 from logistack.cli.samples import content
 from logistack.data import design as designs
+from logistack.data import kinds
 from logistack.data import table as tables
 from logistack.data.design import Design
 from logistack.data.table import Feature, Table
 from logistack.reporting.columns import Column
-from logistack.separability import ClassCertificates, MultinomialSeparator, Separator
+from logistack.reporting.sides import ranks
+from logistack.separability import Separator
+from logistack.separability.rational import Columns
 from logistack.separability.words import QUASI
 
-LEAK_BUDGET = 1.0
-"""Seconds for the proof that a column alone separates the labels."""
 UNDECIDED = "not decided"
 MOST_CLASSES = 20
 """More have hundreds of pairs."""
@@ -37,12 +38,12 @@ class Line(NamedTuple):
         rows: how many rows took part.
         left_out: how many were left out since they miss a value.
         features: what each coordinate is called.
-        leaks: the features that separate the classes alone, which is certified.
+        leaks: the columns that separate the classes alone, which is proven.
         samples: inputs and labels of the certificate.
         dates: the columns of dates, which take no part: another line may use them.
         coefficients: of a quasi-complete separation, what the estimate of each does, in words.
         pairs: of more than two labels, whether a line separates each two of them, and each one
-            from all others.
+            from all others; None where that is not proven.
         asked: what `logistack verify` reads beside the proof: which columns and rows it is of.
     """
 
@@ -59,7 +60,13 @@ class Line(NamedTuple):
     asked: dict[str, Any] = {}  # noqa: RUF012 (nothing changes it)
     dates: Sequence[str] = ()
     coefficients: str = ""
-    pairs: Sequence[tuple[tuple[Any, ...], bool]] = ()
+    pairs: Sequence[tuple[tuple[Any, ...], bool | None]] = ()
+
+    @property
+    def proven(self) -> bool:
+        """Whether the answer is more than that of floating point."""
+        found = self.certificate
+        return found is not None and getattr(found, "multinomial", found).proven
 
 
 def line_of(
@@ -81,61 +88,54 @@ def line_of(
         places: where these are in the table.
         unlabeled: where the rows without a label are in the file.
         reading: how it was read.
-        budget: seconds for the proof, and for the kind of separation.
+        budget: seconds for the proof, and as many for the kind of separation.
     """
     dates = [own.name for own in columns if own.kind == "date"]
+    leaks = leaks_of(table, target, columns, places)
+
+    def without(text: str, rows: int = 0, left_out: int = 0) -> Line:
+        return Line(None, UNDECIDED, "", text, [], rows, left_out, [], leaks, dates=dates)
+
     kept = [
-        place
+        (place, own)
         for place, own in zip(places, columns, strict=True)
-        if own.kind not in ("date", "left out")
+        if own.used and own.kind != "date"
     ]
     if not kept:
-        text = "There are no columns but dates, of which nothing is certified."
-        return Line(None, UNDECIDED, "", text, [], 0, 0, [], [], dates=dates)
+        return without("There are no columns but dates, of which nothing is proven.")
     try:
-        complete, left_out = designs.without_missing(table, [target, *kept])
+        complete, left_out = designs.without_missing(table, [target, *(place for place, _ in kept)])
     except ValueError:
-        text = "Every row misses a value, so there is nothing to certify."
-        return Line(None, UNDECIDED, "", text, [], 0, len(table.columns[0]), [], [], dates=dates)
+        lacking = len(table.columns[0])
+        return without("Every row misses a value, so there is nothing to prove.", 0, lacking)
     in_file = tuple(sorted([*table.places(left_out), *unlabeled.tolist()]))
-    features: list[Feature] = []
-    for place, column in zip(places, columns, strict=True):
-        if column.kind == "category":
-            features += designs.indicators(complete, [place], keep=False)
-        elif place in kept:
-            features.append(Feature(place))
+    features = [feature for one in kept for feature in _features(complete, *one)]
     design = Design(complete, target, tuple(features), in_file)
     inputs, labels = design.inputs(), design.labels()
     count = len(np.unique(labels))
     rows = len(labels)
-
-    def without(text: str) -> Line:
-        return Line(
-            None, UNDECIDED, "", text, [], rows, len(left_out), design.names, [], dates=dates
-        )
-
     if count > MOST_CLASSES:
-        return without(f"With {count} labels there are too many pairs to certify.")
+        text = f"With {count} labels there are too many pairs of them to prove each."
+        return without(text, rows, len(left_out))
     if count < 2:
-        return without("The rows without a missing value have one label alone.")
+        text = "The rows without a missing value have one label alone."
+        return without(text, rows, len(left_out))
+    # Of more than two classes each pair, each class beside the rest, and all at once is a question.
+    each = budget / (1 if count == 2 else count * (count + 1) // 2 + 1)
     try:
-        found: Any = separability.certify(inputs, labels, budget=budget)
+        found: Any = separability.certify(inputs, labels, budget=each)
+    except TimeoutError:
+        return without("Time ran out before there was an answer.", rows, len(left_out))
     except ValueError as error:
-        return without(f"There is no answer: {error}.")
+        return without(f"There is no answer: {error}.", rows, len(left_out))
     kind, coefficients = "", ""
-    with contextlib.suppress(ValueError):  # of a budget that is spent
-        apart: Any = separability.separation(inputs, labels, budget=budget)
+    with contextlib.suppress(TimeoutError, ValueError):
+        apart: Any = separability.separation(inputs, labels, budget=each)
         one = apart if count == 2 else apart.multinomial
         kind = one.kind
         if kind == QUASI:
             coefficients = one.table(design.names)
-    without_dates = f"\nDates take no part in this: {', '.join(dates)}." if dates else ""
-    leaks = []
-    for place in dict.fromkeys(feature.column for feature in features):
-        own = tuple(feature for feature in features if feature.column == place)
-        alone = tables.numbers(complete, own)
-        if _may_separate(alone, labels) and _separate(alone, labels):
-            leaks.append(str(table.names[place]))
+    without_dates = f"\nColumns of dates are left out of this: {', '.join(dates)}." if dates else ""
     return Line(
         found,
         (found if count == 2 else found.multinomial).verdict,
@@ -151,31 +151,88 @@ def line_of(
         dates,
         coefficients,
         [] if count == 2 else [
-            *((own, isinstance(part, Separator)) for own, part in found.pairs.items()),
-            *(((own,), isinstance(part, Separator)) for own, part in found.rest.items()),
+            *((own, _separable(part)) for own, part in found.pairs.items()),
+            *(((own,), _separable(part)) for own, part in found.rest.items()),
         ],
     )  # fmt: skip
 
 
-def _may_separate(inputs: Any, labels: np.ndarray) -> bool:
-    """Whether the labels can be told by one feature, or by several of which one is 1 in a row."""
-    rows = np.asarray(inputs.integers)
-    values = rows[:, 0] if rows.shape[1] == 1 else rows @ np.arange(1, rows.shape[1] + 1)
-    ends = sorted((values[labels == own].min(), values[labels == own].max())
-                  for own in np.unique(labels))  # fmt: skip
+def _separable(part: Any) -> bool | None:
+    return isinstance(part, Separator) if part.proven else None
+
+
+def _features(table: Table, place: int, column: Column) -> tuple[Feature, ...]:
+    """The numbers that a column is for a certificate."""
+    if column.kind == "category":
+        return designs.indicators(table, [place], keep=False)
+    return (Feature(place),)
+
+
+def leaks_of(
+    table: Table, target: int, columns: Sequence[Column], places: Sequence[int]
+) -> list[str]:
+    """The columns that alone separate the classes of all rows in which they have a value.
+
+    Those that have none in most rows do not count, for few rows are separated by chance; but what
+    is missing in the rows of one class, and only there, separates both. A date is looked at as a
+    day, and by its parts.
+
+    Args:
+        table: the rows that have a label.
+        target: the place of the labels' column.
+        columns: what each column but the target holds.
+        places: where these are in the table.
+    """
+    labels = tables.labels(table, target)
+    found = []
+    for place, column in zip(places, columns, strict=True):
+        if not column.used:
+            continue
+        known, lacking = designs.without_missing(table, [target, place])
+        missing = np.isin(np.arange(len(labels)), lacking)
+        if separates(_numbered(missing), labels) or (
+            2 * len(lacking) <= len(labels)
+            and any(separates(own, labels[~missing]) for own in _views(known, place, column))
+        ):
+            found.append(column.name)
+    return found
+
+
+def _views(table: Table, place: int, column: Column) -> Iterator[Columns]:
+    """The numbers that a column is, in each way that it may be looked at."""
+    if column.kind != "date":
+        yield tables.numbers(table, _features(table, place, column))
+        return
+    cells, codes = tables.different(table.columns[place])
+    parts = kinds.dates(cells)
+    hour = kinds.PARTS.index("hour")
+    days = parts[:, [kinds.PARTS.index(name) for name in ("year", "month", "day")] + [hour]]
+    yield _numbered(np.unique(days, axis=0, return_inverse=True)[1].ravel()[codes])
+    for own in parts.T:
+        yield _numbered(ranks(own)[codes])
+
+
+def _numbered(values: np.ndarray) -> Columns:
+    return Columns(values[:, None].astype(np.int64), [Fraction(1)])
+
+
+def separates(inputs: Columns, labels: np.ndarray) -> bool:
+    """Whether one number, or indicators of which at most one is 1, separate two classes or more.
+
+    The numbers of each class are between those of the others, and so are apart for the scores
+    k x − bₖ; or no two classes have the same indicator, which is the score of its class. These
+    are integers, so that it is proven.
+    """
+    rows = inputs.integers
     if rows.shape[1] > 1:
-        return len(np.unique(values)) == sum(
-            len(np.unique(values[labels == own])) for own in np.unique(labels)
-        )
-    return all(before[1] < after[0] for before, after in itertools.pairwise(ends))
-
-
-def _separate(inputs: Any, labels: np.ndarray) -> bool:
-    """Whether these features alone separate the classes with a line, as a certificate says."""
-    try:
-        found: Any = separability.certify(inputs, labels, budget=LEAK_BUDGET)
-    except ValueError:
-        return False
-    if isinstance(found, ClassCertificates):
-        found = found.multinomial
-    return found.proven and isinstance(found, Separator | MultinomialSeparator)
+        values = rows @ np.arange(1, rows.shape[1] + 1)
+        which = ranks(labels)
+        seen = np.unique(np.stack([values, which], axis=1), axis=0)
+        return bool(which.max() > 0) and len(seen) == len(np.unique(values))
+    order = np.argsort(rows[:, 0], kind="stable")
+    values, ordered = rows[order, 0], labels[order]
+    starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
+    classes = len(np.unique(labels))
+    # Each class is one run, and no two have a number in common.
+    alone = all(values[starts[1:]] > values[starts[1:] - 1])
+    return classes > 1 and len(starts) == classes and alone

@@ -121,9 +121,17 @@ def verdict(report: "Report") -> list[tuple[str, str]]:
 def _of_line(line: "Line") -> str:
     if line.answer == UNDECIDED:
         return f"Whether a line is enough is not decided. {line.words}"
-    of = "all rows" if not line.left_out else f"the {line.rows:,} rows without a missing value"
-    of += ", and without the columns of dates" if line.dates else ""
-    return f"For {of}, {line.answer}; this is proven."
+    of = f"all {line.rows:,} rows"
+    if line.left_out:
+        of = f"the {line.rows:,} of {line.rows + line.left_out:,} rows that miss no value"
+    of += ", without the columns of dates" if line.dates else ""
+    proven = "is proven" if line.proven else "was computed in floating point and is not proven"
+    return f"For {of}, {line.answer} to tell the labels apart without an error; this {proven}."
+
+
+def between(separable: bool | None) -> str:
+    """Whether a line is enough for two labels."""
+    return {True: "is enough", False: "is not enough", None: "not decided"}[separable]
 
 
 def folds(report: "Report") -> str:
