@@ -81,7 +81,7 @@ def folder(made, tmp_path_factory):
         (["a", "a", "", "NA"], "category", ""),  # that it is missing may tell
         (["7", "7", "7", "7"], "left out", "it is the same in every row"),
         (["", "NA", "?", ""], "left out", "it has no value"),
-        (["a", "b", "c", "d"], "left out", "its text is another in every row"),
+        (["a", "b", "c", "d"], "left out", "it has a different text in every row"),
         (["2024-01-02", "2024-01-02", "1999-12-31", ""], "date", ""),
         (["2024-01-02", "1.2.24", "31/12/1999", ""], "left out", "it has dates that may be"),
         (["2024-02-30", "2024-02-30", "2024-01-01", ""], "left out", "it has dates that may be"),

@@ -14,6 +14,8 @@ Kind: TypeAlias = Literal["nothing", "boolean", "number", "date", "text"]
 
 NUMBER = re.compile(r"(?=[+-]?\.?[0-9])([+-]?[0-9]*+)(?:\.([0-9]*+))?(?:[eE]([+-]?[0-9]{1,600}))?")
 """What stands before the point, what behind it, and the exponent."""
+MARKED = re.compile(r"[+-]?(?:[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?|[0-9]*,[0-9]+)")
+"""With commas between thousands, or for a decimal point."""
 NOT_FINITE = re.compile(r"[+-]?(inf|infinity|nan)", re.IGNORECASE)
 PLAIN = re.compile(r"[0-9.eE+\n-]*+")
 """Of these characters Python makes the number that `NUMBER` says it is, or an error."""
@@ -50,6 +52,12 @@ def is_boolean(cell: Cell, decimal: str = ".") -> bool:
 def is_number(cell: Cell, decimal: str = ".") -> bool:
     """Whether a cell is a finite number, of however many digits."""
     return math.isfinite(cell) if not isinstance(cell, str) else bool(parts(cell, decimal))
+
+
+def is_marked(cell: Cell, decimal: str = ".") -> bool:
+    """Whether a cell would be a number with marks of thousands, or with the other decimal mark."""
+    text = str(cell)
+    return bool(MARKED.fullmatch(text if decimal == "." else text.translate(POINT_FOR_COMMA)))
 
 
 def is_date(cell: Cell, decimal: str = ".") -> bool:

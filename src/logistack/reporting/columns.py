@@ -15,7 +15,7 @@ Kind: TypeAlias = Literal["number", "boolean", "date", "category", "left out"]
 
 MOST_LEVELS = 50
 """A column of more different texts is left out: an indicator for each would be learned by heart."""
-NAMES = "its text is another in every row, as a name is"
+NAMES = "it has a different text in every row, like a name"
 """Why a column of names is left out."""
 COUNTS = "it numbers the rows"
 """Why a column of numbers from 1 on is left out."""
@@ -80,10 +80,19 @@ class Column(NamedTuple):
             names = ", ".join(self.parts[at][0] for at in self.learned)
             return f"dates from {self.low} to {self.high}, as {names}"
         if self.kind == "number":
-            return f"numbers from {self.low:.3g} to {self.high:.3g}"
+            if self.low == self.high:
+                return f"{number(self.low)}, wherever it has a value"
+            return f"numbers from {number(self.low)} to {number(self.high)}"
         if self.kind == "boolean":
             return "true or false"
         return ", ".join(self.levels[:6]) + ", …" * (len(self.levels) > 6)
+
+
+def number(value: Any) -> str:
+    """A number as readers write it, of up to six digits where it is not whole."""
+    if value == round(value) and abs(value) < 1e15:
+        return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.0f}"
+    return f"{value:,.6g}" if 1e-4 <= abs(value) < 1e6 else f"{value:.3g}"
 
 
 def column_of(table: Table, place: int) -> Column:
@@ -120,10 +129,19 @@ def column_of(table: Table, place: int) -> Column:
     if all(map(kinds.UNSURE_DATE.fullmatch, texts)):
         why = "it has dates that may be misread: write them as 2024-02-01"
         return of("left out", why)
+    marked = [text for text in texts if kinds.is_marked(text, table.decimal)]
+    if len(marked) + sum(kinds.is_number(text, table.decimal) for text in texts) == len(texts):
+        mark = "." if table.decimal == "," else ","
+        why = (
+            f"it has numbers such as {marked[0]}: say --decimal {mark} if {mark} is the decimal "
+            "mark, and else write them without marks of thousands"
+        )
+        return of("left out", why)
     if len(texts) > 1 and len(texts) == len(codes) - missing:
         return of("left out", NAMES)
     if len(texts) > MOST_LEVELS:
-        return of("left out", f"it has {len(texts):,} different texts")
+        why = f"it has {len(texts):,} different texts, such as {tables.short(texts[0])}"
+        return of("left out", why)
     return of("category", levels=tuple(texts))
 
 

@@ -7,6 +7,7 @@ from logistack.reporting.columns import COUNTS, NAMES
 from logistack.reporting.models import BOOSTING, LINE, STACK
 from logistack.reporting.profile import FEW, Profile
 from logistack.reporting.questions import UNDECIDED
+from logistack.separability.words import MIXED, NEAREST
 
 if TYPE_CHECKING:
     from logistack.reporting.making import Report
@@ -27,25 +28,34 @@ def number(value: float) -> str:
     return "—" if value != value else f"{value:.3g}"
 
 
+def digits(value: float, sign: str = "") -> str:
+    """Three digits behind the point, none of them before a 0 that is not there."""
+    text = f"{value:{sign}.3f}"
+    return f"{0:.3f}" if not float(text) else text.replace("-", "−")
+
+
 def interval(own: Any) -> str:
     """A mean with its interval."""
-    return (
-        f"{own.mean:.3f} ({own.low:.3f} to {own.high:.3f})"
-        if own.low == own.low
-        else number(own.mean)
-    )
+    if own.low != own.low:
+        return number(own.mean)
+    return f"{digits(own.mean)} ({digits(own.low)} to {digits(own.high)})"
 
 
 def difference(own: Any) -> str:
     """What a difference shows."""
     if own.low != own.low:
         return "nothing can be said"
-    return f"{own.difference:+.3f} ({own.low:+.3f} to {own.high:+.3f})".replace("-", "−")
+    return f"{digits(own.difference, '+')} ({digits(own.low, '+')} to {digits(own.high, '+')})"
 
 
 def counted(count: int, noun: str) -> str:
     """So many of something."""
     return f"{count:,} {noun}{'s' * (count != 1)}"
+
+
+def be(count: int) -> str:
+    """The verb of so many."""
+    return "is" if count == 1 else "are"
 
 
 def rows(numbers: list[int], most: int = 12) -> str:
@@ -58,18 +68,35 @@ def copies(profile: Profile) -> str:
     """How many rows are copies, in a sentence."""
     if not profile.duplicates:
         return "No row is a copy of another."
-    verb = "is a copy" if profile.duplicates == 1 else "are copies"
-    but = " but for columns that are left out" if any(own.why for own in profile.columns) else ""
-    return f"{counted(profile.duplicates, 'row')} {verb} of others{but}."
+    verb = "is a copy of another" if profile.duplicates == 1 else "are copies of others"
+    but = ", columns that are left out aside" if any(own.why for own in profile.columns) else ""
+    return f"{counted(profile.duplicates, 'row')} {verb}{but}."
+
+
+def contradictions(profile: Profile) -> str:
+    """Which rows have equal features and different labels, in a sentence."""
+    found = profile.contradictions
+    if not found:
+        return "No rows that are equal in all columns that are used have different labels."
+    verb = "has" if len(found) == 1 else "have"
+    shown = "; ".join(f"rows {rows(own)}" for own in found[:5]) + "; and more" * (len(found) > 5)
+    return (
+        f"{counted(len(found), 'set')} of rows that are equal in all columns that are used {verb} "
+        "different labels, so that every model makes at least "
+        f"{counted(profile.unavoidable, 'error')}: {shown}."
+    )
 
 
 def leaks(line: "Line") -> str:
     """Which columns alone separate the labels, in a sentence."""
     names = ", ".join(name or "(no name)" for name in line.leaks)
     if not names:
-        return "No single column is proven to separate the labels."
+        return "No column alone gives the label away without an error."
     whole = "Each of these columns" if len(line.leaks) > 1 else "One column"
-    return f"{whole} alone separates the labels, which is proven: {names}."
+    return (
+        f"{whole} alone gives the label away without an error wherever it has a value, which is "
+        f"proven: {names}."
+    )
 
 
 def compared(report: "Report", other: str) -> str:
@@ -80,13 +107,13 @@ def compared(report: "Report", other: str) -> str:
         return f"Whether the stack predicts better than {other} cannot be said from these folds."
     if not own.shown:
         return (
-            f"No difference between the stack and {other} is shown: the log losses differ by "
-            f"{difference(own)}."
+            f"Whether the stack or {other} predicts better is not shown: their log losses differ "
+            f"by {difference(own)}."
         )
-    better, worse = "The stack", other
+    better, worse, ends = "The stack", other, (-own.high, -own.low)
     if own.difference > 0:
-        better, worse = other.capitalize(), "the stack"
-    lower = number(abs(own.difference))
+        better, worse, ends = other.capitalize(), "the stack", (own.low, own.high)
+    lower = f"{digits(abs(own.difference))} ({digits(ends[0])} to {digits(ends[1])})"
     return f"{better} predicts better than {worse}: its log loss is lower by {lower}."
 
 
@@ -98,24 +125,49 @@ def verdict(report: "Report") -> list[tuple[str, str]]:
     found = report.evaluation
     if found is None:
         return said
-    most = max(report.profile.classes.values()) / report.profile.rows
+    often = list(report.profile.classes.values())
+    most = float((found.codes == often.index(max(often))).mean())
     said.append(
         (
-            "On rows that it has not seen, the stack names the right label in "
+            f"On rows that it has not seen, the stack, {report.settings['members']} small neural "
+            "networks together, names the right label in "
             f"{percent(found.estimates[STACK]['accuracy'].mean)} of cases; always naming the most "
             f"frequent label would be right in {percent(most)}.",
             "models",
         )
     )
     said += [(compared(report, other), "models") for other in (LINE, BOOSTING)]
-    sets = (
-        "Its sets of possible labels, made to hold the right one in "
-        f"{percent(1 - evaluation.ALPHA)} of cases, held it in {percent(found.coverage.mean)}, "
-        f"with {found.set_size:.2f} labels each."
+    return [*said, (sets(report), "sure")]
+
+
+def sets(report: "Report") -> str:
+    """How often sets of labels hold the right one, in a sentence."""
+    found = report.evaluation
+    assert found is not None
+    own = found.coverage
+    if own.mean != own.mean:
+        return "How often sets of labels hold the right one cannot be said from these folds."
+    ends = f" ({percent(own.low)} to {percent(own.high)})" if own.low == own.low else ""
+    empty = "; some are empty, where no label is likely enough" if found.set_size < 1 else ""
+    return (
+        "In place of one label the stack can name a set of labels that is to hold the right one in "
+        f"{100 * (1 - evaluation.ALPHA):g}% of cases: on rows that it has not seen, it did in "
+        f"{percent(own.mean)}{ends}, with {found.set_size:.2f} labels on average{empty}."
     )
-    if found.coverage.mean != found.coverage.mean:
-        sets = "How often its sets of possible labels hold the right one is not known."
-    return [*said, (sets, "sure")]
+
+
+def terms(report: "Report") -> str:
+    """What the models and the scores are, in sentences."""
+    return (
+        "Logistic regression draws a line; the stack is "
+        f"{report.settings['members']} small neural networks whose probabilities are averaged; "
+        "gradient boosting adds up many decision trees. Accuracy is the share of rows whose label "
+        "is named right. Balanced accuracy is the mean of these shares over the labels, so that "
+        "rare ones count as much. AUC is how often, of a row with a label and one without it, the "
+        "former has the higher probability of it. Log loss and Brier are how far the probabilities "
+        "are from what is so. Of the first three more is better, up to 1; of the last two less, "
+        "down to 0."
+    )
 
 
 def _of_line(line: "Line") -> str:
@@ -132,6 +184,35 @@ def _of_line(line: "Line") -> str:
 def between(separable: bool | None) -> str:
     """Whether a line is enough for two labels."""
     return {True: "is enough", False: "is not enough", None: "not decided"}[separable]
+
+
+def support(line: "Line") -> str:
+    """Which rows an answer rests on, in a sentence."""
+    count = len(line.support)
+    which = f"{'row' if count == 1 else 'rows'} {rows(line.support)}"
+    if line.certificate.role == NEAREST:
+        return f"Nearest to the line {be(count)} {which}."
+    return f"The proof rests on {which}."
+
+
+def explained(line: "Line") -> str:
+    """What the words of a certificate mean."""
+    found = line.certificate
+    parts = [found] if not line.pairs else [*found.pairs.values(), *found.rest.values()]
+    said = []
+    if any(part.role == NEAREST for part in parts):
+        said.append("A margin is how far the nearest row is from the line.")
+    if any(part.role == MIXED for part in parts):
+        said.append(
+            "Where samples of both sides mix to one point, averages of either are the same, and no "
+            "line has the same point on both of its sides."
+        )
+    if "hulls only touch" in line.words:
+        said.append(
+            "Where hulls only touch, there is a line with no sample on its wrong side, but with "
+            "some on itself."
+        )
+    return " ".join(said)
 
 
 def folds(report: "Report") -> str:
@@ -156,13 +237,12 @@ def sizes(report: "Report") -> str:
     single = [own for own in found.sizes if len(own.hidden) == 1]
     # A size that is not shown to be worse is enough, as far as these folds can tell.
     enough = next((own for own in single if own.worse is None or not own.worse.shown), None)
-    text = f"The lowest log loss has {units(best.hidden)}"
+    text = f"Of the stacks that were tried, that of {units(best.hidden)} has the lowest log loss"
     if enough is None:
-        return f"{text}; every stack of one layer is shown to be worse."
+        return f"{text}; every one of a single hidden layer is shown to be worse."
     if enough is best:
-        return f"{text}, and fewer are shown to be worse." if best != single[0] else f"{text}."
-    verb = "is" if enough.hidden == (1,) else "are"
-    return f"{text}; {units(enough.hidden)} {verb} not shown to be worse."
+        return f"{text}; fewer units are shown to be worse." if best != single[0] else f"{text}."
+    return f"{text}; {units(enough.hidden)} may do as well."
 
 
 def chosen(report: "Report") -> str:
@@ -196,7 +276,7 @@ def more_rows(report: "Report") -> str:
             f"{number(own.difference)} ({number(own.low)} to {number(own.high)})."
         )
     return (
-        "That more rows would help is not shown: the log loss with half of them differed by "
+        "That more rows would help is not shown: with half of them the log loss differed by "
         f"{difference(own)}."
     )
 
@@ -210,19 +290,21 @@ def drifted(report: "Report") -> str:
     if own.moved:
         names = ", ".join(column.name for column in own.moved[:12])
         text += (
-            f"{len(own.moved)} of {own.columns} columns are distributed otherwise than here: "
-            f"{names}."
+            f"{len(own.moved)} of {own.columns} columns {be(len(own.moved))} distributed "
+            f"otherwise than here: {names}."
         )
     else:
-        text += f"no column of {own.columns} is shown to be distributed otherwise than here."
+        text += f"none of {own.columns} columns is shown to be distributed otherwise than here."
     if own.unknown:
-        text += f" {own.unknown:,} rows have a label that is not known here."
+        verb = "has" if own.unknown == 1 else "have"
+        text += f" {counted(own.unknown, 'row')} {verb} a label that is not known here."
     if own.scores:
         before = found.estimates[STACK]["accuracy"]
+        ends = f", {percent(before.low)} to {percent(before.high)}" * (before.low == before.low)
         text += (
-            f" Of {own.labeled:,} rows with a label the stack names the right one in "
-            f"{percent(own.scores['accuracy'])} (here {percent(before.mean)}, "
-            f"{percent(before.low)} to {percent(before.high)})."
+            f" Of {counted(own.labeled, 'row')} with a known label the stack names the right one in "
+            f"{percent(own.scores['accuracy'])} (on rows held out here {percent(before.mean)}"
+            f"{ends})."
         )
     return text
 
@@ -235,12 +317,13 @@ def doubts(report: "Report") -> list[str]:
         said.append(f"It was interrupted in {report.unfinished}: what comes after is not here.")
     if profile.rows < FEW_ROWS:
         said.append(
-            f"There are only {profile.rows:,} rows: every figure may be off by a few percent, and "
-            "differences that matter may not show."
+            f"There are only {profile.rows:,} rows: the figures may be far off, as their intervals "
+            "say, and differences that matter may not show."
         )
     rare = [str(name) for name, count in profile.classes.items() if count < FEW]
     if rare:
-        said.append(f"Some labels have fewer than {FEW} rows: {', '.join(rare[:12])}.")
+        labels = ", ".join(rare[:12]) + ", …" * (len(rare) > 12)
+        said.append(f"Of some labels there are fewer than {FEW} rows, which say little: {labels}.")
     if profile.rare:
         count = sum(map(len, profile.rare.values()))
         said.append(
@@ -248,9 +331,18 @@ def doubts(report: "Report") -> list[str]:
             f"their label: {', '.join(map(str, list(profile.rare)[:12]))}."
         )
     if line is not None and line.leaks:
-        said.append(
-            f"{leaks(line)} What is known only after the label is no feature: leave it out."
-        )
+        said.append(f"{leaks(line)} What is known only when the label is, leave out (--ignore).")
+    if line is not None and line.certificate is not None:
+        if line.left_out > line.rows:
+            said.append(
+                f"Whether a line is enough is said of {line.rows:,} rows alone: the other "
+                f"{line.left_out:,} miss a value."
+            )
+        if line.certificate.role == NEAREST and line.rows <= 2 * (len(line.features) + 1):
+            said.append(
+                f"With {len(line.features):,} features, a line is often enough for {line.rows:,} "
+                "rows whatever their labels are."
+            )
     names = [
         column.name or "(no name)" for column in profile.columns if column.why in (NAMES, COUNTS)
     ]
@@ -258,19 +350,20 @@ def doubts(report: "Report") -> list[str]:
         said.append(f"Columns that name or number the rows were left out: {', '.join(names)}.")
     if profile.duplicates > profile.rows / 100:
         said.append(
-            f"{profile.duplicates:,} rows are copies of others. A model may have learned from the "
-            "copy of a row that it was tested on."
+            f"{copies(profile)} A model may have learned from the copy of a row that it was tested "
+            "on."
         )
     if profile.unavoidable:
         said.append(
-            "Some rows have equal features and different labels: no model can avoid "
+            "Some rows with different labels are equal in all columns that are used: every model "
+            "makes at least "
             f"{counted(profile.unavoidable, 'error')}."
         )
     if report.settings["group"] is None and report.settings["time"] is None:
         said.append(
-            "Rows are taken to be independent. If several are of one person or place, say which "
-            "column tells (--group); if they follow each other in time, say which column has it "
-            "(--time): else the figures are too good."
+            "Rows are taken to be independent of each other. If several are of one person or place, "
+            "name the column that says of which (--group); if later ones depend on earlier ones, "
+            "name the column of the time (--time). Otherwise the figures are too good."
         )
     if report.drift is not None and report.drift.moved:
         said.append(
@@ -279,6 +372,7 @@ def doubts(report: "Report") -> list[str]:
         )
     if found is not None and found.unfinished:
         said.append(
-            f"Time ran out after {found.folds} folds, so the intervals are wider than they need be."
+            f"Time ran out after {found.folds} folds, so that the intervals are wider than they "
+            "need be (--time-limit)."
         )
     return said
