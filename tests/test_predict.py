@@ -264,7 +264,7 @@ def test_the_certificate_says_that_dates_take_no_part():
     none = np.array([], int)
     line = line_of(table, 2, columns, [0, 1], none, Reading())
     assert line.features == json.loads(json.dumps(line.asked))["features"] == ["size"]
-    assert line.words.endswith("\nDates take no part in this: day.")
+    assert line.words.endswith("\nColumns of dates are left out of this: day.")
     assert line.dates == ["day"]
     alone = line_of(table, 2, columns[1:], [1], none, Reading())
     assert alone.answer == UNDECIDED

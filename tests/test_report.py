@@ -20,9 +20,10 @@ from logistack import certify, separability
 from logistack.cli import main
 from logistack.data import table as tables
 from logistack.data.sources import table_of
-from logistack.reporting import Model, evaluation, models
-from logistack.reporting.columns import column_of, frame_of
+from logistack.reporting import Model, evaluation, models, sentences
+from logistack.reporting.columns import column_of, frame_of, number, values_of
 from logistack.reporting.drift import moved
+from logistack.reporting.evaluation import Estimate
 from logistack.reporting.making import _drift, _Other, _read
 from logistack.reporting.models import BOOSTING, LINE, STACK
 from logistack.reporting.questions import leaks_of, line_of, separates
@@ -85,7 +86,18 @@ def folder(made, tmp_path_factory):
         (["2024-01-02", "2024-01-02", "1999-12-31", ""], "date", ""),
         (["2024-01-02", "1.2.24", "31/12/1999", ""], "left out", "it has dates that may be"),
         (["2024-02-30", "2024-02-30", "2024-01-01", ""], "left out", "it has dates that may be"),
-        ([str(k) + "x" for k in range(60)] * 2, "left out", "it has 60 different texts"),
+        (
+            [str(k) + "x" for k in range(60)] * 2,
+            "left out",
+            "it has 60 different texts, such as '0x'",
+        ),
+        (
+            ["1,234", "567", "", "1,234"],
+            "left out",
+            "it has numbers such as 1,234: say --decimal ,",
+        ),
+        (["1,5", "2,5", "3,5", "4,5"], "left out", "it has numbers such as 1,5: say --decimal ,"),
+        (["1,2,3", "1,5", "", "1,5"], "category", ""),  # a list
     ],
 )
 def test_columns_are_what_their_cells_tell(cells, kind, why):
@@ -93,6 +105,39 @@ def test_columns_are_what_their_cells_tell(cells, kind, why):
     assert column.kind == kind
     assert column.why.startswith(why)
     assert bool(column.why) == bool(why)
+
+
+def test_a_text_for_nothing_is_a_value_if_that_is_said(tmp_path):
+    frame = make_table()[["size", "label"]].fillna({"label": "None"})
+    frame["many"] = np.resize(["none", "small", "big"], ROWS)
+    path = tmp_path / "data.csv"
+    frame.to_csv(path, index=False)
+    for data in (path, frame):
+        asked = _read(data, "label", None, None, (), {})
+        column = asked.columns[1]
+        assert (column.missing, column.levels) == (30, ("big", "small"))
+        assert column.holds == "big, small; missing where it says none"
+        assert (asked.profile.unlabeled, asked.profile.marks) == ([21], ["None"])
+        asked = _read(data, "label", None, None, (), {"missing": False})
+        column = asked.columns[1]
+        assert (column.missing, column.levels) == (0, ("big", "none", "small"))
+        assert (asked.profile.unlabeled, asked.profile.rare) == ([], {"None": [21]})
+        table = table_of(data)  # as the model reads it, without saying so again
+        assert values_of(table, column, 2).tolist() == frame["many"].tolist()
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(2007, "2007"), (6300.0, "6300"), (1106000, "1,106,000"), (-118.2437, "-118.244"),
+     (0.000109, "0.000109"), (3386034.5, "3.39e+06"), (1e-9, "1e-09"), (0, "0")],
+)  # fmt: skip
+def test_numbers_are_written_as_readers_do(value, text):
+    assert number(value) == text
+
+
+def test_a_zero_has_no_sign():
+    assert sentences.interval(Estimate(-0.0001, -0.0004, 1e-9)) == "0.000 (0.000 to 0.000)"
+    assert sentences.interval(Estimate(-0.25, -1, 0.5)) == "−0.250 (−1.000 to 0.500)"
 
 
 @pytest.mark.parametrize("classes", [2, 4])
@@ -116,18 +161,20 @@ def test_scores_are_those_of_scikit_learn(classes):
 
 def test_a_line_is_tuned_and_fitted_as_a_grid_search_does():
     rng = np.random.default_rng(1)
-    X = rng.normal(size=(120, 6))
-    y = (X[:, 0] + rng.normal(size=120) > 0).astype(int)
-    inner = list(StratifiedKFold(3).split(X[:80], y[:80]))
+    inputs = rng.normal(size=(120, 6))
+    labels = (inputs[:, 0] + rng.normal(size=120) > 0).astype(int)
+    inner = list(StratifiedKFold(3).split(inputs[:80], labels[:80]))
     sides = [(range(80), range(80, 120)), *inner]
-    parts = [(X[train], y[train], X[test], y[test]) for train, test in sides]
+    parts = [(inputs[train], labels[train], inputs[test], labels[test]) for train, test in sides]
     found = evaluation._tuned(LINE, parts, 2, models.effort_for(120, 6, quick=True), 0)
     search = GridSearchCV(
         make_pipeline(StandardScaler(), LogisticRegression(max_iter=2_000)),
         {"logisticregression__C": models.STRENGTHS}, scoring="neg_log_loss", cv=inner,
-    ).fit(X[:80], y[:80])  # fmt: skip
+    ).fit(inputs[:80], labels[:80])  # fmt: skip
     assert found.chosen == search.best_index_
-    np.testing.assert_allclose(found.rows[found.chosen], search.predict_proba(X[80:]), rtol=1e-9)
+    np.testing.assert_allclose(
+        found.rows[found.chosen], search.predict_proba(inputs[80:]), rtol=1e-9
+    )
 
 
 def test_a_group_is_never_on_both_sides():

@@ -48,8 +48,16 @@ def _reading(conf: Any) -> Callable[..., Reading]:
             Literal[".", ","],
             arg(metavar="MARK", help="What stands before the fraction of a number."),
         ] = ".",
+        no_missing: Annotated[
+            bool,
+            conf.FlagCreatePairsOff,
+            arg(
+                help="Labels and levels such as NA or None are text, and not missing ones.",
+                help_behavior_hint="",
+            ),
+        ] = False,
     ) -> Reading:
-        return Reading(encoding, decimal)
+        return Reading(encoding, decimal, not no_missing)
 
     return read
 

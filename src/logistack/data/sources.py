@@ -127,7 +127,7 @@ def tables(
 
 
 def table_of(data: Any, **reading: Any) -> Table:
-    """The table in a file, or of a frame of pandas or Polars.
+    """The table in a file, or of a frame of pandas or Polars, of which text may have a `decimal`.
 
     Raises:
         TypeError: if it is neither.
@@ -144,7 +144,8 @@ def table_of(data: Any, **reading: Any) -> Table:
     if twice is not None:
         raise ValueError(f"data: expected columns of different names, got {twice!r} twice")
     columns = tuple(_of_values(data[name].to_list()) for name in data.columns)
-    return Table("the frame", names, columns, first_row=False)
+    text = {name: reading[name] for name in ("decimal", "missing") if name in reading}
+    return Table("the frame", names, columns, first_row=False, **text)
 
 
 def _of_values(values: list[Any]) -> np.ndarray:

@@ -40,6 +40,7 @@ class Column(NamedTuple):
         low: its least number, or first day.
         high: its greatest number, or last day.
         parts: of a date, the name of each part, its least number and its greatest.
+        marks: the texts of a category that are taken for a missing value, other than none.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Column(NamedTuple):
     low: float | str | None = None
     high: float | str | None = None
     parts: tuple[tuple[str, float, float], ...] = ()
+    marks: tuple[str, ...] = ()
 
     @property
     def used(self) -> bool:
@@ -85,7 +87,8 @@ class Column(NamedTuple):
             return f"numbers from {number(self.low)} to {number(self.high)}"
         if self.kind == "boolean":
             return "true or false"
-        return ", ".join(self.levels[:6]) + ", …" * (len(self.levels) > 6)
+        levels = ", ".join(self.levels[:6]) + ", …" * (len(self.levels) > 6)
+        return levels + (f"; missing where it says {', '.join(self.marks)}" if self.marks else "")
 
 
 def number(value: Any) -> str:
@@ -98,14 +101,17 @@ def number(value: Any) -> str:
 def column_of(table: Table, place: int) -> Column:
     """What a column holds, as its cells tell."""
     cells, codes = tables.different(table.columns[place])
-    lacking = np.array([kinds.is_missing(cell) for cell in cells])
+    kind = kinds.kind_of(cells, table.decimal)
+    lacks = kinds.is_missing
+    if kind in ("nothing", "text") and not all(map(table.lacks, cells)):
+        kind, lacks = "text", table.lacks
+    lacking = np.array([lacks(cell) for cell in cells])
     missing = int(lacking[codes].sum())
-    known = [cell for cell, lacks in zip(cells, lacking, strict=True) if not lacks]
+    known = [cell for cell, lack in zip(cells, lacking, strict=True) if not lack]
 
     def of(kind: Kind, why: str = "", **more: Any) -> Column:
         return Column(str(table.names[place]), kind, why, missing, len(known), **more)
 
-    kind = kinds.kind_of(known, table.decimal)
     if kind == "nothing":
         return of("left out", "it has no value")
     if len(known) == 1 and not missing:
@@ -142,7 +148,8 @@ def column_of(table: Table, place: int) -> Column:
     if len(texts) > MOST_LEVELS:
         why = f"it has {len(texts):,} different texts, such as {tables.short(texts[0])}"
         return of("left out", why)
-    return of("category", levels=tuple(texts))
+    marks = sorted(str(cell) for cell in cells if lacks(cell) and isinstance(cell, str) and cell)
+    return of("category", levels=tuple(texts), marks=tuple(marks))
 
 
 def _count_rows(table: Table, numbers: np.ndarray) -> bool:
@@ -168,7 +175,10 @@ def values_of(table: Table, column: Column, place: int) -> np.ndarray:
     if own.dtype.kind not in "iuf":
         cells, codes = tables.different(own)
     if column.kind == "category":
-        texts = [None if kinds.is_missing(cell) else str(cell) for cell in cells]
+        texts = [
+            None if kinds.is_missing(cell) and cell not in column.levels else str(cell)
+            for cell in cells
+        ]
         return np.array(texts, object)[codes]
     make: dict[str, Callable[[Sequence[Any]], np.ndarray]] = {
         "number": lambda cells: kinds.floats(cells, table.decimal),

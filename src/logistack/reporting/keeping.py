@@ -122,7 +122,9 @@ class Model:
             classifier = load_classifier(folder / "network.safetensors")
             columns = [
                 Column(**own)._replace(
-                    levels=tuple(own["levels"]), parts=tuple(map(tuple, own["parts"]))
+                    levels=tuple(own["levels"]),
+                    parts=tuple(map(tuple, own["parts"])),
+                    marks=tuple(own["marks"]),
                 )
                 for own in about["columns"]
             ]

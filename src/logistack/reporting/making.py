@@ -133,6 +133,7 @@ class Report:
             "data": {
                 "rows": profile.rows,
                 "rows_without_label": profile.unlabeled,
+                "texts_of_no_label": profile.marks,
                 "rows_of_rare_labels": {str(name): own for name, own in profile.rare.items()},
                 "classes": {str(name): count for name, count in profile.classes.items()},
                 "columns": [column._asdict() for column in profile.columns],
@@ -306,7 +307,8 @@ def report(
         checkpoint_path: a folder in which what is finished is kept, so that the same call goes on
             there after an interruption. It is removed at the end.
         tell: called with the share that is done and what is done next.
-        reading: of a file, as `data.sources.read` takes it: `header`, `encoding`, `decimal`.
+        reading: of text, as `data.sources.tables` takes it: `header` and `encoding` of a file,
+            `decimal`, and `missing`.
 
     Returns:
         A `Report`.
@@ -436,7 +438,8 @@ def _read(
     aside += sides.values()
     if place in aside:
         raise ValueError(f"target: expected a column that is not ignored, got {target!r}")
-    lacks = np.array([table.lacks(cell) for cell in table.columns[place].tolist()])
+    given = table.columns[place]
+    lacks = np.array([table.lacks(cell) for cell in given.tolist()])
     kept = np.flatnonzero(~lacks)
     if not len(kept):
         raise ValueError(f"{table.source}: expected labels in column {target!r}, got none")
@@ -460,7 +463,8 @@ def _read(
         raise ValueError(f"{table.source}: expected a column to learn from, got none that is left")
     bound = {name: _in_order(learned, name, at) for name, at in sides.items()}
     unlabeled = np.flatnonzero(lacks)
-    profile = profile_of(frame, labels, columns, numbers, (unlabeled + 1).tolist(), rare)
+    marks = sorted({str(cell) for cell in given[lacks] if cell and isinstance(cell, str)})
+    profile = profile_of(frame, labels, columns, numbers, (unlabeled + 1).tolist(), marks, rare)
     how = Reading(**{name: value for name, value in reading.items() if name != "header"})
     return _Asked(
         table, place, columns, places,

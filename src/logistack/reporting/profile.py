@@ -16,6 +16,7 @@ class Profile(NamedTuple):
     Attributes:
         rows: how many rows have a label.
         unlabeled: how many rows were left out since they have none, by number.
+        marks: the texts that are taken for no label, other than none.
         columns: what each column but the target holds.
         classes: how many rows each label has.
         duplicates: how many rows equal an earlier one, label included.
@@ -26,6 +27,7 @@ class Profile(NamedTuple):
 
     rows: int
     unlabeled: list[int]
+    marks: list[str]
     columns: list[Column]
     classes: dict[Any, int]
     duplicates: int
@@ -40,6 +42,7 @@ def profile_of(
     columns: list[Column],
     rows: np.ndarray,
     unlabeled: list[int],
+    marks: list[str],
     rare: dict[Any, list[int]],
 ) -> Profile:
     """Counts what is equal among the rows.
@@ -50,6 +53,7 @@ def profile_of(
         columns: all columns but the target.
         rows: the number of each row in the table, from 1 on.
         unlabeled: the numbers of the rows without a label.
+        marks: the texts that these have in its place.
         rare: those of the rows whose label too few have, by label.
     """
     names, counts = np.unique(labels, return_counts=True)
@@ -62,6 +66,7 @@ def profile_of(
     return Profile(
         rows=len(labels),
         unlabeled=unlabeled,
+        marks=marks,
         columns=columns,
         classes=dict(zip(names.tolist(), counts.tolist(), strict=True)),
         duplicates=int(len(labels) - (table > 0).sum()),

@@ -188,11 +188,13 @@ def leaks_of(
     for place, column in zip(places, columns, strict=True):
         if not column.used:
             continue
-        known, lacking = designs.without_missing(table, [target, place])
-        missing = np.isin(np.arange(len(labels)), lacking)
-        if separates(_numbered(missing), labels) or (
-            2 * len(lacking) <= len(labels)
-            and any(separates(own, labels[~missing]) for own in _views(known, place, column))
+        cells, codes = tables.different(table.columns[place])
+        lacks = table.lacks if column.kind == "category" else kinds.is_missing
+        missing = np.array([lacks(cell) for cell in cells])[codes]
+        known = np.flatnonzero(~missing)
+        views = _views(table.taken(known), place, column) if 2 * len(known) >= len(labels) else ()
+        if separates(_numbered(missing), labels) or any(
+            separates(own, labels[known]) for own in views
         ):
             found.append(column.name)
     return found

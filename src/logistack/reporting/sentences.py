@@ -302,8 +302,8 @@ def drifted(report: "Report") -> str:
         before = found.estimates[STACK]["accuracy"]
         ends = f", {percent(before.low)} to {percent(before.high)}" * (before.low == before.low)
         text += (
-            f" Of {counted(own.labeled, 'row')} with a known label the stack names the right one in "
-            f"{percent(own.scores['accuracy'])} (on rows held out here {percent(before.mean)}"
+            f" Of {counted(own.labeled, 'row')} with a known label the stack names the right one "
+            f"in {percent(own.scores['accuracy'])} (on rows held out here {percent(before.mean)}"
             f"{ends})."
         )
     return text
@@ -315,6 +315,12 @@ def doubts(report: "Report") -> list[str]:
     said = []
     if report.unfinished:
         said.append(f"It was interrupted in {report.unfinished}: what comes after is not here.")
+    if profile.marks:
+        said.append(
+            f"{counted(len(profile.unlabeled), 'row')} without a label "
+            f"{be(len(profile.unlabeled))} left out, those that say {', '.join(profile.marks)} "
+            "among them (--no-missing makes that a label)."
+        )
     if profile.rows < FEW_ROWS:
         said.append(
             f"There are only {profile.rows:,} rows: the figures may be far off, as their intervals "
@@ -361,9 +367,9 @@ def doubts(report: "Report") -> list[str]:
         )
     if report.settings["group"] is None and report.settings["time"] is None:
         said.append(
-            "Rows are taken to be independent of each other. If several are of one person or place, "
-            "name the column that says of which (--group); if later ones depend on earlier ones, "
-            "name the column of the time (--time). Otherwise the figures are too good."
+            "Rows are taken to be independent of each other. If several are of one person or "
+            "place, name the column that says of which (--group); if later ones depend on earlier "
+            "ones, name the column of the time (--time). Otherwise the figures are too good."
         )
     if report.drift is not None and report.drift.moved:
         said.append(
