@@ -400,7 +400,7 @@ def test_the_folder_has_a_page_that_needs_nothing_else(folder, made):
     assert not re.findall(r"""(?:src|href)\s*=\s*["'](?!#)""", page)
     assert "url(http" not in page
     assert "&lt;b&gt;bold&lt;/b&gt;" in page  # what is in the data is no markup
-    assert page.count("<svg") == 4
+    assert page.count("<svg") == 6
     said = (folder / "report.md").read_text()
     for text, section in made.verdict:
         assert text in said

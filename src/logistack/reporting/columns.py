@@ -17,6 +17,10 @@ MOST_LEVELS = 50
 """A column of more different texts is left out: an indicator for each would be learned by heart."""
 NAMES = "it has a different text in every row, like a name"
 """Why a column of names is left out."""
+UNSURE = "it has dates that may be misread: write them as 2024-02-01"
+"""Why a column of dates is left out that have more than one meaning."""
+MARKED = "it has numbers such as "
+"""How it begins why a column of numbers is left out whose commas have more than one meaning."""
 COUNTS = "it numbers the rows"
 """Why a column of numbers from 1 on is left out."""
 EXPECTED = {
@@ -133,13 +137,12 @@ def column_of(table: Table, place: int) -> Column:
         )
         return of("date", low=texts[0][:10], high=texts[-1][:10], parts=tuple(ranges))
     if all(map(kinds.UNSURE_DATE.fullmatch, texts)):
-        why = "it has dates that may be misread: write them as 2024-02-01"
-        return of("left out", why)
+        return of("left out", UNSURE)
     marked = [text for text in texts if kinds.is_marked(text, table.decimal)]
     if len(marked) + sum(kinds.is_number(text, table.decimal) for text in texts) == len(texts):
         mark = "." if table.decimal == "," else ","
         why = (
-            f"it has numbers such as {marked[0]}: say --decimal {mark} if {mark} is the decimal "
+            f"{MARKED}{marked[0]}: say --decimal {mark} if {mark} is the decimal "
             "mark, and else write them without marks of thousands"
         )
         return of("left out", why)

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from logistack.reporting.evaluation import Evaluation
     from logistack.reporting.making import Report
 
+SCALE = 0.09
+"""So many times the size of a letter of the page a point of a figure is, at most."""
 MOST_DRAWN = 20_000
 """Entries of the samples of a certificate that is drawn."""
 
@@ -26,7 +28,7 @@ def of(report: "Report") -> dict[str, str]:
     drawn = {}
     if report.evaluation is not None:
         drawn["scores"] = _scores(report.evaluation)
-        drawn["curves"] = _curves(report)
+        drawn |= _curves(report)
         drawn["reliability"] = plots.reliability(report.reliability)
     line = report.line
     if (
@@ -49,8 +51,8 @@ def _scores(found: "Evaluation") -> Any:
 
     @style.styled
     def draw() -> Any:
-        figure = style.new_figure(5.2, 3.4)
-        panels = figure.subplots(2, 3, sharey=True).ravel()
+        figure = style.new_figure(3.6, 4.4)
+        panels = figure.subplots(3, 2, sharey=True).ravel()
         panels[-1].set_axis_off()
         names = list(found.estimates)
         for axes, (score, higher) in zip(panels, evaluation.HIGHER.items(), strict=False):
@@ -69,7 +71,7 @@ def _scores(found: "Evaluation") -> Any:
     return draw()
 
 
-def _curves(report: "Report") -> Any:
+def _curves(report: "Report") -> dict[str, Any]:
     """The log loss by size and by rows, and of the training by epoch, as far as they are there."""
     from logistack.plots import style
 
@@ -90,25 +92,29 @@ def _curves(report: "Report") -> Any:
     def by_rows(axes: Any) -> None:
         assert curve is not None
         whiskers(axes, curve.rows, curve.losses)
-        axes.set(xlabel="rows learned from", title="on rows held out", xlim=(0, None))
+        axes.set(xlabel="rows learned from", ylabel="log loss", title="on rows held out",
+                 xlim=(0, None))  # fmt: skip
 
     def by_epoch(axes: Any) -> None:
         assert training is not None
         axes.plot(range(1, len(training.loss) + 1), training.loss, color=style.BLUE, lw=1.5)
-        axes.set(xlabel="epoch", title="on the rows learned from")
-
-    drawers = [by_size, *[by_rows] * (curve is not None), *[by_epoch] * (training is not None)]
+        axes.set(xlabel="epoch", ylabel="log loss", title="on the rows learned from")
 
     @style.styled
-    def draw() -> Any:
-        figure = style.new_figure(2.2 * len(drawers), 2.2)
-        for axes, drawer in zip(style.panel_row(figure, len(drawers)), drawers, strict=True):
-            drawer(axes)
-            axes.title.set_fontsize(8)
-            axes.tick_params(labelsize=7)
+    def draw(drawer: Any) -> Any:
+        figure = style.new_figure(2.1, 2.1)
+        axes = figure.subplots()
+        drawer(axes)
+        axes.title.set_fontsize(8)
+        axes.tick_params(labelsize=7)
         return figure
 
-    return draw()
+    drawers = {
+        "sizes": by_size,
+        **({} if curve is None else {"rows": by_rows}),
+        **({} if training is None else {"epochs": by_epoch}),
+    }
+    return {name: draw(drawer) for name, drawer in drawers.items()}
 
 
 def _svg(figure: Any, name: str) -> str:
@@ -119,6 +125,9 @@ def _svg(figure: Any, name: str) -> str:
     text = content.getvalue().decode()
     text = text[text.index("<svg") :]
     text = re.sub(r'(id="|href="#|url\(#)', rf"\g<1>{name}-", text)
-    return re.sub(
-        r'<svg [^>]*?viewBox="([^"]*)"[^>]*>', r'<svg viewBox="\1" role="img">', text, count=1
-    )
+    found = re.search(r'<svg [^>]*?viewBox="([^"]*)"[^>]*>', text)
+    assert found is not None
+    # Letters of the same size in all figures, whatever else has to be smaller.
+    width = SCALE * float(found[1].split()[2])
+    head = f'<svg viewBox="{found[1]}" role="img" style="max-width:{width:.1f}rem">'
+    return head + text[found.end() :]

@@ -3,6 +3,7 @@
 import dataclasses
 import html
 import json
+import re
 import time as clock
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -624,6 +625,13 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
+def _options(text: str) -> Any:
+    """A sentence as HTML, in which no option is broken into two lines."""
+    escaped = html.escape(text, quote=False)
+    markup = import_extra("markupsafe", "report").Markup
+    return markup(re.sub(r"--[a-z-]+", r"<code>\g<0></code>", escaped))
+
+
 def _template(name: str) -> Any:
     jinja = import_extra("jinja2", "report")
     loader = jinja.FileSystemLoader(Path(__file__).parent)
@@ -631,4 +639,5 @@ def _template(name: str) -> Any:
         loader=loader, autoescape=name.endswith("html"), trim_blocks=True, lstrip_blocks=True,
         undefined=jinja.StrictUndefined,
     )  # fmt: skip
+    environment.filters["options"] = _options
     return environment.get_template(f"{name}.jinja")

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from logistack.reporting import evaluation
-from logistack.reporting.columns import COUNTS, NAMES
+from logistack.reporting.columns import COUNTS, MARKED, NAMES, UNSURE
 from logistack.reporting.models import BOOSTING, LINE, STACK
 from logistack.reporting.profile import FEW, Profile
 from logistack.reporting.questions import UNDECIDED
@@ -30,6 +30,8 @@ def number(value: float) -> str:
 
 def digits(value: float, sign: str = "") -> str:
     """Three digits behind the point, none of them before a 0 that is not there."""
+    if value != value:
+        return "—"
     text = f"{value:{sign}.3f}"
     return f"{0:.3f}" if not float(text) else text.replace("-", "−")
 
@@ -67,9 +69,9 @@ def rows(numbers: list[int], most: int = 12) -> str:
 def copies(profile: Profile) -> str:
     """How many rows are copies, in a sentence."""
     if not profile.duplicates:
-        return "No row is a copy of another."
+        return "No row is a copy of another in the columns that are used."
     verb = "is a copy of another" if profile.duplicates == 1 else "are copies of others"
-    but = ", columns that are left out aside" if any(own.why for own in profile.columns) else ""
+    but = " in all columns that are used" if any(own.why for own in profile.columns) else ""
     return f"{counted(profile.duplicates, 'row')} {verb}{but}."
 
 
@@ -223,7 +225,7 @@ def folds(report: "Report") -> str:
         return f"{found.folds} folds, each later than all that was learned from"
     text = f"{found.folds} folds"
     if found.draws > 1:
-        text += f" of {found.draws} draws"
+        text += f" from {found.draws} divisions of the rows"
     if settings["group"] is not None:
         text += f", with all rows of one {settings['group']} on one side"
     return text
@@ -273,7 +275,7 @@ def more_rows(report: "Report") -> str:
     if own.shown and own.difference > 0:
         return (
             f"More rows are likely to help: with half of them the log loss was higher by "
-            f"{number(own.difference)} ({number(own.low)} to {number(own.high)})."
+            f"{digits(own.difference)} ({digits(own.low)} to {digits(own.high)})."
         )
     return (
         "That more rows would help is not shown: with half of them the log loss differed by "
@@ -352,6 +354,14 @@ def doubts(report: "Report") -> list[str]:
     names = [
         column.name or "(no name)" for column in profile.columns if column.why in (NAMES, COUNTS)
     ]
+    unread = {own.name: own.why for own in profile.columns if own.why.startswith((UNSURE, MARKED))}
+    if unread:
+        said.append(
+            f"{counted(len(unread), 'column')} {be(len(unread))} left out, but could be read: "
+            + "; ".join(f"{name}, for {why}" for name, why in list(unread.items())[:3])
+            + "; and more" * (len(unread) > 3)
+            + "."
+        )
     if names:
         said.append(f"Columns that name or number the rows were left out: {', '.join(names)}.")
     if profile.duplicates > profile.rows / 100:
