@@ -334,6 +334,15 @@ def line_for(frame):
                    asked.reading, budget=14.0)  # fmt: skip
 
 
+def test_labels_of_which_every_row_misses_a_value_are_named():
+    frame = make_table()[["size", "weight", "label"]].dropna()
+    frame.loc[frame.index[:9], "label"] = "gone"
+    frame.loc[frame.index[:9], "size"] = None
+    line = line_for(frame)
+    assert line.rows == len(frame) - 9
+    assert line.words.endswith("\nEvery row labeled 'gone' misses a value, and takes no part.")
+
+
 @pytest.mark.parametrize("name", ["certify", "separation"])
 def test_all_questions_of_a_line_share_the_time_and_may_run_out_of_it(monkeypatch, name):
     frame = make_table()[["size", "weight", "label"]].dropna()

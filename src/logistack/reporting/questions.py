@@ -17,9 +17,8 @@ from logistack.data.design import Design
 from logistack.data.table import Feature, Table
 from logistack.reporting.columns import Column
 from logistack.reporting.sides import ranks
-from logistack.separability import Separator
+from logistack.separability import Separator, words
 from logistack.separability.rational import Columns
-from logistack.separability.words import QUASI
 
 UNDECIDED = "not decided"
 MOST_CLASSES = 20
@@ -133,14 +132,19 @@ def line_of(
         apart: Any = separability.separation(inputs, labels, budget=each)
         one = apart if count == 2 else apart.multinomial
         kind = one.kind
-        if kind == QUASI:
+        if kind == words.QUASI:
             coefficients = one.table(design.names)
-    without_dates = f"\nColumns of dates are left out of this: {', '.join(dates)}." if dates else ""
+    said = [found.describe(labels, design.names)]
+    absent = np.setdiff1d(tables.labels(table, target), labels).tolist()
+    if absent:
+        said.append(f"Every row labeled {words.listed(absent)} misses a value, and takes no part.")
+    if dates:
+        said.append(f"Columns of dates are left out of this: {', '.join(dates)}.")
     return Line(
         found,
         (found if count == 2 else found.multinomial).verdict,
         kind,
-        found.describe(labels, design.names) + without_dates,
+        "\n".join(said),
         [place + 1 for place in complete.places(list(found.support(inputs, labels)))],
         rows,
         len(left_out),
