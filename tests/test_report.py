@@ -26,7 +26,7 @@ from logistack.reporting.drift import moved
 from logistack.reporting.evaluation import Estimate
 from logistack.reporting.making import _drift, _Other, _read
 from logistack.reporting.models import BOOSTING, LINE, STACK
-from logistack.reporting.questions import leaks_of, line_of, separates
+from logistack.reporting.questions import gaps, leaks_of, line_of, separates
 from logistack.reporting.sides import Sides
 from logistack.reporting.unfinished import Unfinished
 from logistack.separability import MultinomialSeparator
@@ -81,6 +81,8 @@ def folder(made, tmp_path_factory):
         (["1", "2", "x", "x"], "category", ""),
         (["a", "a", "", "NA"], "category", ""),  # that it is missing may tell
         (["7", "7", "7", "7"], "left out", "it is the same in every row"),
+        (["7", "7.0", "7e0", "7"], "left out", "it is the same in every row"),
+        (["true", "True", "TRUE", "true"], "left out", "it is the same in every row"),
         (["", "NA", "?", ""], "left out", "it has no value"),
         (["a", "b", "c", "d"], "left out", "it has a different text in every row"),
         (["2024-01-02", "2024-01-02", "1999-12-31", ""], "date", ""),
@@ -328,6 +330,10 @@ def test_three_labels_lie_apart_in_a_column_or_do_not():
         assert separates(tables.numbers(table, [tables.Feature(place)]), labels) is answer
 
 
+def line_columns(frame):
+    return _read(frame, "label", None, None, (), {}).columns
+
+
 def line_for(frame):
     asked = _read(frame, "label", None, None, (), {})
     return line_of(asked.table, asked.target, asked.columns, asked.places, asked.unlabeled,
@@ -340,11 +346,12 @@ def test_labels_of_which_every_row_misses_a_value_are_named():
     frame.loc[frame.index[:9], "size"] = None
     line = line_for(frame)
     assert line.rows == len(frame) - 9
+    assert gaps(line_columns(frame)).startswith("The column size has no value in 9 rows:")
     assert line.words.endswith("\nEvery row labeled 'gone' misses a value, and takes no part.")
 
 
 @pytest.mark.parametrize("name", ["certify", "separation"])
-def test_all_questions_of_a_line_share_the_time_and_may_run_out_of_it(monkeypatch, name):
+def test_the_questions_of_a_line_share_the_time_and_may_run_out_of_it(monkeypatch, name):
     frame = make_table()[["size", "weight", "label"]].dropna()
     frame["label"] = np.resize(["a", "b", "c"], len(frame))
     budgets = []
@@ -355,7 +362,7 @@ def test_all_questions_of_a_line_share_the_time_and_may_run_out_of_it(monkeypatc
 
     monkeypatch.setattr(separability, name, late)
     line = line_for(frame)
-    assert budgets == [2.0]  # three pairs, three labels beside the rest, all at once
+    assert budgets == [2.8]
     assert line.kind == ""
     assert line.proven is (name != "certify")
     assert (line.answer == "not decided") is (name == "certify")

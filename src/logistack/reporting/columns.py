@@ -113,22 +113,29 @@ def column_of(table: Table, place: int) -> Column:
     missing = int(lacking[codes].sum())
     known = [cell for cell, lack in zip(cells, lacking, strict=True) if not lack]
 
+    # However they are written, 1 and 1.0 are the same, and so are true and TRUE.
+    values: Any = np.array(known, object)
+    if kind == "number":
+        values = kinds.floats(known, table.decimal)
+    elif kind == "boolean":
+        values = kinds.booleans(known)
+    distinct = len(set(values.tolist()))
+
     def of(kind: Kind, why: str = "", **more: Any) -> Column:
-        return Column(str(table.names[place]), kind, why, missing, len(known), **more)
+        return Column(str(table.names[place]), kind, why, missing, distinct, **more)
 
     if kind == "nothing":
         return of("left out", "it has no value")
-    if len(known) == 1 and not missing:
+    if distinct == 1 and not missing:
         return of("left out", "it is the same in every row")
     if kind == "boolean":
         return of("boolean", low=0.0, high=1.0)
     if kind == "number":
-        numbers = kinds.floats(known, table.decimal)
-        if np.isnan(numbers).any():
+        if np.isnan(values).any():
             return of("left out", "it has numbers beyond those of float64")
-        if not missing and _count_rows(table, numbers[codes]):
+        if not missing and _count_rows(table, values[codes]):
             return of("left out", COUNTS)
-        return of("number", low=float(numbers.min()), high=float(numbers.max()))
+        return of("number", low=float(values.min()), high=float(values.max()))
     texts = sorted(map(str, known))
     if kind == "date":
         parts = kinds.dates(known)

@@ -17,10 +17,12 @@ from logistack.data.design import Design
 from logistack.data.table import Feature, Table
 from logistack.reporting.columns import Column
 from logistack.reporting.sides import ranks
-from logistack.separability import Separator, words
+from logistack.separability import MultinomialSeparator, Separator, words
 from logistack.separability.rational import Columns
 
 UNDECIDED = "not decided"
+HARD = 5
+"""Of the questions about more than two classes, two by two and one by one, so many take long."""
 MOST_CLASSES = 20
 """More have hundreds of pairs."""
 
@@ -87,7 +89,8 @@ def line_of(
         places: where these are in the table.
         unlabeled: where the rows without a label are in the file.
         reading: how it was read.
-        budget: seconds for the proof, and as many for the kind of separation.
+        budget: seconds for the proof, and as many for the kind of separation, where few of the
+            questions that they consist of take long.
     """
     dates = [own.name for own in columns if own.kind == "date"]
     leaks = leaks_of(table, target, columns, places)
@@ -106,7 +109,8 @@ def line_of(
         complete, left_out = designs.without_missing(table, [target, *(place for place, _ in kept)])
     except ValueError:
         lacking = len(table.columns[0])
-        return without("Every row misses a value, so there is nothing to prove.", 0, lacking)
+        text = f"Every row misses a value, so there is nothing to prove. {gaps(columns)}"
+        return without(text, 0, lacking)
     in_file = tuple(sorted([*table.places(left_out), *unlabeled.tolist()]))
     features = [feature for one in kept for feature in _features(complete, *one)]
     design = Design(complete, target, tuple(features), in_file)
@@ -117,23 +121,26 @@ def line_of(
         text = f"With {count} labels there are too many pairs of them to prove each."
         return without(text, rows, len(left_out))
     if count < 2:
-        text = "The rows without a missing value have one label alone."
+        text = f"The rows without a missing value have one label alone. {gaps(columns)}"
         return without(text, rows, len(left_out))
-    # Of more than two classes each pair, each class beside the rest, and all at once is a question.
-    each = budget / (1 if count == 2 else count * (count + 1) // 2 + 1)
+    each = budget if count == 2 else budget / HARD
     try:
         found: Any = separability.certify(inputs, labels, budget=each)
     except TimeoutError:
         return without("Time ran out before there was an answer.", rows, len(left_out))
     except ValueError as error:
         return without(f"There is no answer: {error}.", rows, len(left_out))
+    whole = found if count == 2 else found.multinomial
     kind, coefficients = "", ""
-    with contextlib.suppress(TimeoutError, ValueError):
-        apart: Any = separability.separation(inputs, labels, budget=each)
-        one = apart if count == 2 else apart.multinomial
-        kind = one.kind
-        if kind == words.QUASI:
-            coefficients = one.table(design.names)
+    if whole.proven and isinstance(whole, Separator | MultinomialSeparator):
+        kind = words.COMPLETE
+    else:
+        with contextlib.suppress(TimeoutError, ValueError):
+            apart: Any = separability.separation(inputs, labels, budget=each)
+            one = apart if count == 2 else apart.multinomial
+            kind = one.kind
+            if kind == words.QUASI:
+                coefficients = one.table(design.names)
     said = [found.describe(labels, design.names)]
     absent = np.setdiff1d(tables.labels(table, target), labels).tolist()
     if absent:
@@ -142,7 +149,7 @@ def line_of(
         said.append(f"Columns of dates are left out of this: {', '.join(dates)}.")
     return Line(
         found,
-        (found if count == 2 else found.multinomial).verdict,
+        whole.verdict,
         kind,
         "\n".join(said),
         [place + 1 for place in complete.places(list(found.support(inputs, labels)))],
@@ -159,6 +166,15 @@ def line_of(
             *(((own,), _separable(part)) for own, part in found.rest.items()),
         ],
     )  # fmt: skip
+
+
+def gaps(columns: Sequence[Column]) -> str:
+    """Without which column more rows would take part, in a sentence."""
+    worst = max(columns, key=lambda own: own.missing * (own.used and own.kind != "date"))
+    return (
+        f"The column {worst.name or '(no name)'} has no value in {worst.missing:,} rows: more can "
+        "take part without it (--ignore)."
+    )
 
 
 def _separable(part: Any) -> bool | None:

@@ -6,7 +6,7 @@ from logistack.reporting import evaluation
 from logistack.reporting.columns import COUNTS, MARKED, NAMES, UNSURE
 from logistack.reporting.models import BOOSTING, LINE, STACK
 from logistack.reporting.profile import FEW, Profile
-from logistack.reporting.questions import UNDECIDED
+from logistack.reporting.questions import UNDECIDED, gaps
 from logistack.separability.words import MIXED, NEAREST
 
 if TYPE_CHECKING:
@@ -344,7 +344,7 @@ def doubts(report: "Report") -> list[str]:
         if line.left_out > line.rows:
             said.append(
                 f"Whether a line is enough is said of {line.rows:,} rows alone: the other "
-                f"{line.left_out:,} miss a value."
+                f"{line.left_out:,} miss a value. {gaps(profile.columns)}"
             )
         if line.certificate.role == NEAREST and line.rows <= 2 * (len(line.features) + 1):
             said.append(
