@@ -7,7 +7,7 @@ from logistack.reporting.columns import COUNTS, MARKED, NAMES, UNSURE
 from logistack.reporting.models import BOOSTING, LINE, STACK
 from logistack.reporting.profile import FEW, Profile
 from logistack.reporting.questions import UNDECIDED, gaps
-from logistack.separability.words import MIXED, NEAREST
+from logistack.separability.words import EXCHANGED, MIXED, NEAREST
 
 if TYPE_CHECKING:
     from logistack.reporting.making import Report
@@ -208,6 +208,11 @@ def explained(line: "Line") -> str:
         said.append(
             "Where samples of both sides mix to one point, averages of either are the same, and no "
             "line has the same point on both of its sides."
+        )
+    if found.role == EXCHANGED:
+        said.append(
+            "Where an exchange of samples keeps every mean, they can change labels with each other "
+            "and no average of a label changes: no linear classifier prefers the own label of each."
         )
     if "hulls only touch" in line.words:
         said.append(
