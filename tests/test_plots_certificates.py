@@ -105,6 +105,15 @@ class TestSeparatorOfTwoFeatures:
         assert axes.get_title() == "one side alone: every line will do"
         assert not lines(axes)
 
+    def test_a_dollar_sign_in_a_label_begins_no_formula(self):
+        labels = [
+            {True: r"$\foo$", False: "$1 or $2"}[own == APART.positive] for own in APART.labels
+        ]
+        named = {"positive": r"$\foo$", "negative": "$1 or $2"}
+        figure = plots.certificate(dataclasses.replace(APART, labels=labels, **named))
+        texts = [text.get_text() for text in figure.legends[0].get_texts()]
+        assert r"class \$\foo\$" in texts
+
     def test_samples_of_a_class_that_takes_no_part_are_left_out(self):
         labels = np.array(["a", "a", "c", "b", "b", "c"])
         certificate = dataclasses.replace(APART, labels=labels, positive="b", negative="a")

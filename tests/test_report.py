@@ -235,6 +235,15 @@ def test_an_index_that_was_saved_is_left_out():
         assert {own.name: own.why for own in asked.columns}["index"] == "it numbers the rows"
 
 
+def test_names_do_not_break_the_tables_and_figures(made):
+    frame = make_table()[["size", "weight", "label"]].dropna()
+    frame.columns = ["size|of\nall", r"$\foo$", "label"]
+    frame["label"] = frame["label"].replace("yes", r"$\bar|$")
+    said = ls.report(frame, "label", quick=True, time_limit=0)
+    assert r"| size\|of all | numbers from" in said.to_markdown()
+    assert said.to_html().count("<svg") >= 5
+
+
 def test_columns_that_drift_are_those_that_scipy_finds():
     rng = np.random.default_rng(4)
     before = pandas.DataFrame({"same": rng.normal(size=500), "moved": rng.normal(size=500)})
@@ -417,6 +426,7 @@ def test_the_folder_has_a_page_that_needs_nothing_else(folder, made):
     assert "url(http" not in page
     assert "&lt;b&gt;bold&lt;/b&gt;" in page  # what is in the data is no markup
     assert page.count("<svg") == 6
+    assert "(<code>--group</code>)" in page
     said = (folder / "report.md").read_text()
     for text, section in made.verdict:
         assert text in said

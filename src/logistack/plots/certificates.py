@@ -30,6 +30,7 @@ from logistack.plots.style import (
     legend_above,
     new_figure,
     panel_row,
+    plain,
     styled,
 )
 from logistack.separability import CommonPoint, Separator
@@ -145,7 +146,8 @@ def _sides(certificate: Proof, inputs: ArrayLike | None, labels: ArrayLike | Non
     others = np.unique(classes[negative]).tolist()
     # The class that comes first has the first color, as in other figures.
     alone = len(others) == 1
-    names = (f"class {others[0]}" if alone else "other classes", f"class {certificate.positive}")
+    other = f"class {plain(str(others[0]))}" if alone else "other classes"
+    names = (other, f"class {plain(str(certificate.positive))}")
     parts = samples.inputs[negative], samples.inputs[positive]
     if alone and positive.any() and certificate.positive < others[0]:
         return Sides(parts[::-1], names[::-1], 0)

@@ -125,6 +125,11 @@ def new_figure(width: float, height: float) -> Figure:
     return matplotlib.figure.Figure(figsize=(width, height))
 
 
+def plain(text: str) -> str:
+    """A text whose dollar signs begin no formula."""
+    return text.replace("$", r"\$")
+
+
 def panel_row(figure: Figure, columns: int) -> list[Axes]:
     """Axes side by side."""
     return [figure.add_subplot(1, columns, column + 1) for column in range(columns)]

@@ -24,6 +24,7 @@ MOST_DRAWN = 20_000
 def of(report: "Report") -> dict[str, str]:
     """SVG by name."""
     from logistack import plots
+    from logistack.plots import style
 
     drawn = {}
     if report.evaluation is not None:
@@ -38,7 +39,11 @@ def of(report: "Report") -> dict[str, str]:
     ):
         inputs, labels = line.samples
         if inputs.integers.size <= MOST_DRAWN:
-            drawn["certificate"] = plots.certificate(line.certificate, _floats(inputs), labels)
+            axes = [*map(style.plain, line.features)]
+            named = {"axis_labels": (axes[0], axes[1])} if len(axes) == 2 else {}
+            drawn["certificate"] = plots.certificate(
+                line.certificate, _floats(inputs), labels, **named
+            )
     return {name: _svg(figure, name) for name, figure in drawn.items()}
 
 

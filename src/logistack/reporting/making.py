@@ -640,4 +640,5 @@ def _template(name: str) -> Any:
         undefined=jinja.StrictUndefined,
     )  # fmt: skip
     environment.filters["options"] = _options
+    environment.filters["cell"] = lambda text: " ".join(str(text).split()).replace("|", r"\|")
     return environment.get_template(f"{name}.jinja")
