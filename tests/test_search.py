@@ -121,18 +121,39 @@ def test_scores_are_those_of_fitting_each_candidate_alone(name, trained):
     assert (found["mean_fit_time"] > 0).all()
 
 
-@pytest.mark.parametrize("batch_size", [32, 200])
-def test_folds_of_several_lengths_are_one_program(monkeypatch, batch_size):
+@pytest.fixture
+def shapes(monkeypatch):
+    """The shapes of samples, rows and weights that populations are trained with."""
     seen = set()
 
     def fit(keys, params, inputs, targets, **options):
-        seen.add((len(inputs), np.shape(options["rows"])))
+        rows, weights = (np.shape(options.get(name)) for name in ("rows", "sample_weight"))
+        seen.add((len(inputs), rows, weights))
         return fit_population(keys, params, inputs, targets, **options)
 
     monkeypatch.setattr(training, "fit_population", fit)
+    return seen
+
+
+@pytest.mark.parametrize("batch_size", [32, 200])
+def test_folds_of_several_lengths_are_one_program(shapes, batch_size):
     model = stack(batch_size=batch_size, epochs=2)
     StackSearchCV(model, {"learning_rate": [0.01, 0.1]}, cv=4, refit=False).fit(X[:147], Y[:147])
-    assert len(seen) == 1  # of 110 and of 111 samples
+    assert len(shapes) == 1  # of 110 and of 111 samples
+
+
+@pytest.mark.parametrize(("few", "programs"), [(training.FEW, 1), (0, 2)])
+def test_folds_within_folds_are_the_same_program_unless_that_is_much_work(
+    shapes, monkeypatch, few, programs
+):
+    monkeypatch.setattr(training, "FEW", few)
+    model, parts = stack(batch_size=200), [(X[::own], Y[::own]) for own in (1, 2)]
+    together = desk.fit_together([(model, *part) for part in parts])
+    assert len(shapes) == programs
+    for own, part in zip(together, parts, strict=True):
+        alone = clone(model).fit(*part).predict_proba(X)
+        # Sums over more rows are rounded otherwise, and steps enlarge that.
+        np.testing.assert_allclose(own.predict_proba(X), alone, rtol=2e-3, atol=1e-4)
 
 
 def test_the_best_is_fitted_and_predicts():

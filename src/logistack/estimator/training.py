@@ -25,12 +25,12 @@ from logistack.training import FitResult, TrainState, fit_population, sweep
 from logistack.training.elsewhere import finished
 from logistack.training.progress import Callback
 from logistack.training.run import draws_by_place, order_bits
-from logistack.training.sizes import group_sizes
+from logistack.training.sizes import FEW, group_sizes
 
 # Entries of inputs above which compiling is short beside training.
 LARGE = 2**22
-# Up to so many samples, which are one batch, are filled up to a power of 2.
-FEW = 256
+# Samples that are one batch are filled up to a multiple of this, at least.
+LEAST = 32
 # So many weights stay in the cache of a core, with the gradients and all else that a step needs.
 ROOM = 2**15
 
@@ -61,6 +61,8 @@ class Job(NamedTuple):
         outputs: how many each has.
         state: what to go on from, with a leading axis of members; None to start.
         epochs: how many to run.
+        room: how many rows the samples are filled up to, so that folds of several lengths share a
+            program; None where they stay as they are.
     """
 
     settings: Mapping[str, Any]
@@ -71,6 +73,7 @@ class Job(NamedTuple):
     outputs: int
     state: TrainState | None
     epochs: int
+    room: int | None = None
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -118,6 +121,7 @@ def train(
     Returns:
         For each job a `FitResult` of NumPy arrays with a leading axis of members.
     """
+    jobs = _in_rooms(jobs)
     together: dict[Any, list[int]] = {}
     for place, job in enumerate(jobs):
         together.setdefault(_in_common(job), []).append(place)
@@ -156,7 +160,7 @@ def train(
 def _by_size(jobs: Sequence[Job], places: list[int]) -> Iterator[list[int]]:
     """The jobs of each group of sizes, those of one size together."""
     first = jobs[places[0]]
-    samples = (_room([first]) or len(first.data.inputs)) * first.members
+    samples = (first.room or len(first.data.inputs)) * first.members
     for group in group_sizes([jobs[place].sizes for place in places], samples=samples):
         yield sorted((places[member] for member in group.members), key=lambda at: jobs[at].sizes)
 
@@ -165,7 +169,7 @@ def _shared_out(jobs: Sequence[Job], places: list[int], threads: int) -> list[li
     """Parts that share a program, each small enough for a core's cache; a job may be in two."""
     if threads == 1:
         return [places]
-    weights = max(int(np.dot(jobs[at].sizes[1:], jobs[at].sizes[:-1])) for at in places)
+    weights = max(_multiplications(jobs[at]) for at in places)
     length = max(1, ROOM // (weights * jobs[places[0]].members))
     length = -(-len(places) // -(-len(places) // length))
     parts = [places[start : start + length] for start in range(0, len(places), length)]
@@ -175,7 +179,7 @@ def _shared_out(jobs: Sequence[Job], places: list[int], threads: int) -> list[li
 def _program(own: Sequence[Job]) -> Any:
     """What populations that are the same program have in common."""
     _, *static = _in_common(own[0])
-    data, room = own[0].data, _room(own)
+    data, room = own[0].data, own[0].room
     held = None if data.validation is None else len(data.validation[0])
     if held is not None and room is not None:
         held = _held_room(held)
@@ -183,11 +187,42 @@ def _program(own: Sequence[Job]) -> Any:
     return (*static, *shapes, *((job.sizes, job.members) for job in own))
 
 
-def _room(jobs: Sequence[Job]) -> int | None:
-    """How many rows the samples are filled up to, so that folds of several lengths share a program.
+def _in_rooms(jobs: Sequence[Job]) -> list[Job]:
+    """The jobs with their rooms: those that take one batch share the largest, if that costs little.
 
-    With large ones, compiling takes less time than the rows that fill up. None where they stay as
-    they are.
+    So the folds of a table, and the folds within them, are one program, which takes seconds to
+    compile.
+    """
+    populations: dict[Any, list[Job]] = {}
+    for job in jobs:
+        populations.setdefault(_in_common(job), []).append(job)
+    rooms = {which: _room(own) for which, own in populations.items()}
+    largest: dict[Any, int] = {}
+
+    def alike(which: Any) -> Any:
+        _, *static = which
+        return (*static, populations[which][0].data.inputs.shape[1])
+
+    for which, room in rooms.items():
+        largest[alike(which)] = max(largest.get(alike(which), 0), room or 0)
+    for which, own in populations.items():
+        room, most = rooms[which], largest[alike(which)]
+        if room is None or own[0].settings["batch_size"] < len(own[0].data.inputs):
+            continue  # more rows would be more batches
+        if (most - room) * sum(job.members * _multiplications(job) for job in own) <= FEW:
+            rooms[which] = most
+    return [job._replace(room=rooms[_in_common(job)]) for job in jobs]
+
+
+def _multiplications(job: Job) -> int:
+    """How many a network needs for a sample."""
+    return int(np.dot(job.sizes[1:], job.sizes[:-1]))
+
+
+def _room(jobs: Sequence[Job]) -> int | None:
+    """How many rows the samples of a population are filled up to by themselves.
+
+    With large ones, compiling takes less time than the rows that fill up.
     """
     data, batch = jobs[0].data, jobs[0].settings["batch_size"]
     count = len(data.inputs)
@@ -200,7 +235,7 @@ def _room(jobs: Sequence[Job]) -> int | None:
         np.any(rates_of(job.settings["dropout"])) for job in jobs
     ):
         return None  # how many rows there are is seen in what is drawn for them
-    step = most if most <= FEW else most // 8
+    step = max(LEAST, most // 8)
     return -(-count // step) * step
 
 
@@ -227,7 +262,7 @@ def _train_together(
 ) -> list[FitResult]:
     first, counts = jobs[0], [job.members for job in jobs]
     settings, data = first.settings, first.data
-    count, room = len(data.inputs), _room(jobs)
+    count, room = len(data.inputs), first.room
     more = 0 if room is None else room - count
 
     def of_members(values: Sequence[Any], dtype: Any = np.float32) -> np.ndarray:
@@ -254,16 +289,20 @@ def _train_together(
     if settings["patience"] is not None:
         patience = [job.settings["patience"] for job in jobs]
         options["patience"] = of_members(patience, np.int32)
+    weights = None
     if any(job.weights is not None for job in jobs):
         each = [np.ones(count) if job.weights is None else job.weights for job in jobs]
         alike = all(np.array_equal(each[0], own) for own in each)
         weights = each[0] if alike else of_members(each)
-        filled = [(0, 0)] * (weights.ndim - 1) + [(0, more)]
-        options["sample_weight"] = np.pad(weights, filled, constant_values=1)
-    if room is not None:
+    batch = settings["batch_size"]
+    if room is not None and batch >= count:
+        # Of one batch, what fills it up does not count.
+        weights = np.ones(count, np.float32) if weights is None else weights
+    elif room is not None:
         row = np.pad(np.arange(count, dtype=np.int32), (0, more), constant_values=-1)
         options["rows"] = np.tile(row, (sum(counts), 1))
-    batch = settings["batch_size"]
+    if weights is not None:
+        options["sample_weight"] = _filled_up(weights.T, count + more).T
     validation: Any = data.validation
     if validation is not None and room is not None:
         held = _held_room(len(validation[0]))
