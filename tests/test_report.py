@@ -275,6 +275,8 @@ def test_preparation_learns_from_the_rows_it_is_given_alone():
     names += ["missingindicator_size", "color_blue", "color_green", "color_red"]
     assert first.get_feature_names_out().tolist() == names
     assert np.nanmedian(frame["size"][:50]) == first.transform(frame)[6, 0]
+    again = models.prepared_by(columns, models.medians_of(first))
+    np.testing.assert_array_equal(again.transform(frame), first.transform(frame))
 
 
 def test_what_is_said_of_the_data_is_counted(made):

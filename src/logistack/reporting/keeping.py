@@ -11,11 +11,10 @@ from logistack import _files, conformal
 from logistack._checks import import_extra
 from logistack.classifier import Classifier, load_classifier
 from logistack.data.table import Table
+from logistack.reporting import models
 from logistack.reporting.columns import Column, framed, places_of, values_of
 
-FORMAT = 2
-TRUSTED = ["numpy.dtype", "sklearn.compose._column_transformer._RemainderColsList"]
-"""What skops reads beside scikit-learn's own."""
+FORMAT = 3
 
 
 class Model:
@@ -85,8 +84,7 @@ class Model:
         return rows / rows.sum(axis=1, keepdims=True)
 
     def save(self, folder: str | Path) -> None:
-        """Writes the network as safetensors and ONNX, its preparation, and what both are for."""
-        skops = import_extra("skops.io", "report")
+        """Writes the network as safetensors and ONNX, and what is needed to feed and read it."""
         onnx = import_extra("logistack.export.onnx", "report")
         folder = _files.local_path("folder", folder)
         folder.mkdir(parents=True, exist_ok=True)
@@ -96,8 +94,8 @@ class Model:
             "labels": self.labels.tolist(),
             "threshold": self.threshold,
             "columns": [column._asdict() for column in self.columns],
+            "medians": models.medians_of(self.preparation),
         }
-        _files.write_whole(folder / "preparation.skops", skops.dumps(self.preparation))
         self.classifier.save(folder / "network.safetensors")
         onnx.save(folder / "network.onnx", self.classifier)
         text = json.dumps(about, ensure_ascii=False, indent=1)
@@ -110,7 +108,6 @@ class Model:
         Raises:
             ValueError: if the folder has no such model, or part of one.
         """
-        skops = import_extra("skops.io", "report")
         folder = Path(folder)
         try:
             about = json.loads((folder / "model.json").read_text(encoding="utf-8"))
@@ -118,7 +115,6 @@ class Model:
                 raise ValueError(
                     f"{folder}: expected a model of format {FORMAT}, got {about['format']!r}"
                 )
-            preparation = skops.load(folder / "preparation.skops", trusted=TRUSTED)
             classifier = load_classifier(folder / "network.safetensors")
             columns = [
                 Column(**own)._replace(
@@ -128,6 +124,7 @@ class Model:
                 )
                 for own in about["columns"]
             ]
+            preparation = models.prepared_by(columns, about["medians"])
             labels = np.array(about["labels"])
             target, threshold = str(about["target"]), float(about["threshold"])
         except (FileNotFoundError, KeyError, TypeError, json.JSONDecodeError) as error:

@@ -75,6 +75,21 @@ def prepared(columns: Sequence[Column]) -> Any:
     return compose.ColumnTransformer(parts, verbose_feature_names_out=False)
 
 
+def medians_of(preparation: Any) -> dict[str, float]:
+    """All that a transformer of `prepared` has learned from its rows: a number for each feature."""
+    imputer = preparation.named_transformers_.get("numbers")
+    if imputer is None:
+        return {}
+    return dict(zip(imputer.feature_names_in_, imputer.statistics_.tolist(), strict=True))
+
+
+def prepared_by(columns: Sequence[Column], medians: dict[str, float]) -> Any:
+    """The transformer of `prepared` that has learned these medians."""
+    pandas = import_extra("pandas", "report")
+    row = {name: [medians.get(name)] for column in columns for name in column.features}
+    return prepared(columns).fit(pandas.DataFrame(row))  # of one row, they are its numbers
+
+
 def lines(effort: Effort, seed: int) -> list[Any]:
     """Logistic regressions of several strengths of regularization."""
     pipeline = import_extra("sklearn.pipeline", "report")
