@@ -20,6 +20,7 @@ import optax
 import pytest
 
 import logistack as ls
+from logistack.cli import main
 
 distributed = pytest.importorskip("distributed")
 pytest.importorskip("orbax.checkpoint")
@@ -292,3 +293,26 @@ def test_a_sweep_whose_scheduler_restarts_goes_on_from_its_folder(cluster, tmp_p
     assert last in saved
     # What a worker has saved since its scheduler died counts, too.
     assert all(starts[-1][1] >= saved[block] for block, starts in told.found().items())
+
+
+def test_the_command_sends_the_folds_of_a_report(tmp_path):
+    """In threads of this process, where the programs are compiled already."""
+    data = tmp_path / "data.csv"
+    rows = [f"{x},{x % 7},{'yes' if x % 7 > 2 else 'no'}" for x in range(40, 0, -1)]
+    data.write_text("\n".join(["x,y,label", *rows]))
+    ask = ["report", str(data), "--target", "label", "--quick", "--time-limit", "600"]
+    assert main([*ask, "--out", str(tmp_path / "here")]) == 0
+    with distributed.LocalCluster(
+        n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None
+    ) as cluster:
+        address = ["--scheduler", cluster.scheduler_address]
+        assert main([*ask, "--out", str(tmp_path / "there"), *address]) == 0
+        done = cluster.scheduler.transition_counter
+    assert done > 0
+    here, there = ((tmp_path / each / "report.json").read_bytes() for each in ("here", "there"))
+    assert here == there
+
+
+def test_the_command_names_an_address_that_is_none(capsys):
+    assert main(["report", "data.csv", "--target", "label", "--scheduler", "no address"]) != 0
+    assert "--scheduler: expected the address of a Dask scheduler" in capsys.readouterr().err

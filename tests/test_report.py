@@ -1,5 +1,7 @@
 """A report: what it says of a table is what scikit-learn, pandas and counting by hand say."""
 
+import concurrent.futures
+import contextlib
 import dataclasses
 import json
 import re
@@ -69,6 +71,33 @@ def folder(made, tmp_path_factory):
     folder = tmp_path_factory.mktemp("report")
     made.save(folder)
     return folder
+
+
+class Fragile(concurrent.futures.Executor):
+    """Runs what it is given at once, and breaks after some of it."""
+
+    def __init__(self, lives):
+        self.lives, self.ran = lives, 0
+
+    def submit(self, function, /, *arguments, **options):
+        if self.ran == self.lives:
+            raise RuntimeError("broken")
+        self.ran += 1
+        future = concurrent.futures.Future()
+        future.set_result(function(*arguments, **options))
+        return future
+
+
+@pytest.mark.parametrize("lives", [2, 9])
+def test_an_executor_gets_the_folds_and_what_it_leaves_is_evaluated_here(made, lives):
+    executor = Fragile(lives)
+    told = contextlib.nullcontext()
+    if lives < 5:
+        told = pytest.warns(RuntimeWarning, match=r"did not finish 3 of 5 blocks")
+    with told:
+        other = ls.report(made.source, "label", quick=True, time_limit=LONG, executor=executor)
+    assert executor.ran == min(lives, 5)
+    assert other.to_json() == made.to_json()
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,14 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
 
 from logistack import _files
+from logistack._checks import import_extra
 from logistack.cli.question import Reading
 
 REPORT = """Is a line enough, which stack, and how sure: a page about a table of one's own.
@@ -116,6 +118,14 @@ def report_command(conf: Any) -> Callable[..., Callable[[], int]]:
         quick: Annotated[
             bool, flag, arg(help="Try fewer sizes and networks.", help_behavior_hint="")
         ] = False,
+        scheduler: Annotated[
+            str | None,
+            arg(
+                metavar="ADDRESS",
+                help="Of a Dask scheduler, to whose workers the folds are sent: tcp://host:8786.",
+                help_behavior_hint="",
+            ),
+        ] = None,
         no_header: Annotated[
             bool, flag, arg(help="The first row is a sample.", help_behavior_hint="")
         ] = False,
@@ -125,7 +135,8 @@ def report_command(conf: Any) -> Callable[..., Callable[[], int]]:
             "group": group, "time": time, "test": test, "ignore": ignore, "seed": seed,
             "time_limit": time_limit, "quick": quick, "header": not no_header,
         }  # fmt: skip
-        return functools.partial(_report, data, target, out, options | reading._asdict())
+        options |= reading._asdict()
+        return functools.partial(_report, data, target, out, scheduler, options)
 
     report.__doc__ = REPORT
     return report
@@ -135,7 +146,9 @@ UNFINISHED = "unfinished"
 """The folder, beside the report, from which an interrupted one goes on."""
 
 
-def _report(data: Path, target: str, out: Path, options: dict[str, Any]) -> int:
+def _report(
+    data: Path, target: str, out: Path, scheduler: str | None, options: dict[str, Any]
+) -> int:
     from logistack import keep_compiled_programs
     from logistack.reporting import ReportInterrupted, report
 
@@ -143,9 +156,10 @@ def _report(data: Path, target: str, out: Path, options: dict[str, Any]) -> int:
     out = _files.local_path("--out", out)
     if out.exists() and not out.is_dir():
         raise ValueError(f"--out: expected a folder or none, got the file {out}")
-    with _bar() as tell:
+    with _bar() as tell, _executor(scheduler) as executor:
+        options |= {"tell": tell, "executor": executor, "checkpoint_path": out / UNFINISHED}
         try:
-            made = report(data, target, tell=tell, checkpoint_path=out / UNFINISHED, **options)
+            made = report(data, target, **options)
         except ReportInterrupted as interrupted:
             interrupted.report.save(out)
             print(
@@ -165,6 +179,23 @@ def _report(data: Path, target: str, out: Path, options: dict[str, Any]) -> int:
         f"The page is {out / 'report.html'}; `logistack predict {out / 'model'} new.csv` predicts."
     )
     return 0
+
+
+@contextlib.contextmanager
+def _executor(address: str | None) -> Iterator[Executor | None]:
+    """That of a Dask scheduler, if there is one."""
+    if address is None:
+        yield None
+        return
+    distributed = import_extra("distributed", "dask")
+    try:
+        client = distributed.Client(address)
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"--scheduler: expected the address of a Dask scheduler, got {address!r}: {error}"
+        ) from error
+    with client:
+        yield client.get_executor()
 
 
 @contextlib.contextmanager

@@ -5,7 +5,7 @@ import functools
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import jax
@@ -17,8 +17,10 @@ from logistack._checks import import_extra
 from logistack.reporting import models
 from logistack.reporting.models import ALL, BOOSTING, LINE, STACK, Effort
 from logistack.reporting.sides import Sides, inner
+from logistack.reporting.unfinished import Unfinished
 from logistack.statistics import Difference, compare
 from logistack.statistics.comparison import standard_error
+from logistack.training.elsewhere import finished
 
 ALPHA = 0.1
 """How often a prediction set may miss the label."""
@@ -188,10 +190,13 @@ def folds_of(
     seed: int,
     *,
     deadline: float,
-    kept: Kept,
+    unfinished: Unfinished,
+    executor: Executor | None,
     tell: Callable[[float], None],
 ) -> Iterator[Fold]:
     """Evaluates every model on one fold after the other, tuned within the rows it learns from.
+
+    An executor gets all folds that are not kept; what it does not finish is evaluated here.
 
     Args:
         rows: what is learned from.
@@ -199,17 +204,32 @@ def folds_of(
         cuts: the folds.
         seed: what everything is drawn from.
         deadline: no fold but the first two begins that would end after this time of
-            `time.monotonic`, if it took as long as the one before.
-        kept: where finished folds are.
+            `time.monotonic`, if it took as long as the one before. It is for those evaluated here.
+        unfinished: where finished folds are kept.
+        executor: what folds are sent to, if there is anything.
         tell: called with the share that is done.
     """
+    own = functools.partial(_fold, rows, effort, seed)
+    names = [f"fold-{place}" for place in range(len(cuts))]
+    sent = []
+    arrivals: Iterator[tuple[int, Any]] = iter(())
+    if executor is not None:
+        sent = [(at, cut) for at, cut in enumerate(cuts) if not unfinished.has(names[at])]
+        arrivals = finished(executor, own, sent)
+    waiting = {at for at, _ in sent}
+    arrived: dict[int, dict[str, np.ndarray]] = {}
     spent = 0.0
     for place, cut in enumerate(cuts):
+        while place in waiting - arrived.keys() and (one := next(arrivals, None)) is not None:
+            at, found = one
+            arrived[at] = unfinished.kept(names[at], functools.partial(dict, found))
         begun = time.monotonic()
-        if place >= SEVERAL and begun + spent > deadline:
+        if place in arrived:
+            yield Fold(**arrived[place])
+        elif place >= SEVERAL and begun + spent > deadline:
             return
-        make = functools.partial(_fold, rows, effort, seed, cut)
-        yield Fold(**kept(f"fold-{place}", make))
+        else:
+            yield Fold(**unfinished.kept(names[place], functools.partial(own, cut)))
         spent = time.monotonic() - begun
         tell((place + 1) / len(cuts))
 

@@ -6,6 +6,7 @@ import json
 import re
 import time as clock
 from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,6 +32,7 @@ from logistack.reporting.sides import Sides, ranks
 from logistack.reporting.unfinished import Unfinished
 from logistack.statistics import Difference
 from logistack.training import diagnose
+from logistack.training.elsewhere import require_executor
 
 LEAST = 4
 """Rows that a label must have: of each on both sides of a fold, and of one within it."""
@@ -279,6 +281,7 @@ def report(
     time_limit: float = 60.0,
     quick: bool = False,
     checkpoint_path: str | Path | None = None,
+    executor: Executor | None = None,
     tell: Callable[[float, str], None] | None = None,
     **reading: Any,
 ) -> Report:
@@ -307,6 +310,8 @@ def report(
         quick: whether fewer sizes, members and folds are tried.
         checkpoint_path: a folder in which what is finished is kept, so that the same call goes on
             there after an interruption. It is removed at the end.
+        executor: as `sweep` takes it, to which the folds are sent. All are evaluated, however long
+            it takes; what it does not finish is evaluated here.
         tell: called with the share that is done and what is done next.
         reading: of text, as `data.sources.tables` takes it: `header` and `encoding` of a file,
             `decimal`, and `missing`.
@@ -327,6 +332,7 @@ def report(
     no line is enough
     """
     import_extra("jinja2", "report")
+    require_executor(executor)
     begun, tell = clock.monotonic(), tell or (lambda share, what: None)
     limit = _checks.require_scalar("time_limit", time_limit, low=0)
     seed = _checks.require_count("seed", seed, low=0, high=2**31 - 1)
@@ -365,7 +371,7 @@ def report(
         tell(0.1, "comparing models")
         for fold in evaluation.folds_of(
             rows, effort, cuts, seed,
-            deadline=begun + 0.75 * limit, kept=unfinished.kept,
+            deadline=begun + 0.75 * limit, unfinished=unfinished, executor=executor,
             tell=lambda share: tell(0.1 + 0.7 * share, "comparing models"),
         ):  # fmt: skip
             folds.append(fold)

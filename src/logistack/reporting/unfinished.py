@@ -36,6 +36,10 @@ class Unfinished:
             self.clear()
             _files.write_whole(folder / "asked.txt", asked.encode())
 
+    def has(self, name: str) -> bool:
+        """Whether arrays of a name are there."""
+        return self.folder is not None and (self.folder / f"{name}.npz").exists()
+
     def kept(self, name: str, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
         """The arrays of a name, made now if they are not there."""
         if self.folder is None:
