@@ -40,7 +40,7 @@ def of(report: "Report") -> dict[str, str]:
         inputs, labels = line.samples
         if inputs.integers.size <= MOST_DRAWN:
             axes = [*map(style.plain, line.features)]
-            named = {"axis_labels": (axes[0], axes[1])} if len(axes) == 2 else {}
+            named: Any = {"axis_labels": tuple(axes)} if len(axes) == 2 else {}
             drawn["certificate"] = plots.certificate(
                 line.certificate, _floats(inputs), labels, **named
             )
