@@ -264,6 +264,19 @@ def test_an_index_that_was_saved_is_left_out():
         assert {own.name: own.why for own in asked.columns}["index"] == "it numbers the rows"
 
 
+def test_a_stack_that_is_no_better_than_one_label_is_told(made):
+    counts = made.profile.classes
+    most = max(counts.values()) / made.profile.rows
+    assert sentences.most_frequent(made) == pytest.approx(most)
+    for low, told in ((most - 0.01, True), (most + 0.01, False), (np.nan, True)):
+        scores = made.evaluation.estimates[STACK]
+        own = scores | {"accuracy": Estimate(0.9, low, 1.0)}
+        estimates = made.evaluation.estimates | {STACK: own}
+        found = made.evaluation._replace(estimates=estimates)
+        said = dataclasses.replace(made, evaluation=found).doubts
+        assert any("the most frequent one is not shown" in text for text in said) is told
+
+
 def test_names_do_not_break_the_tables_and_figures(made):
     frame = make_table()[["size", "weight", "label"]].dropna()
     frame.columns = ["size|of\nall", r"$\foo$", "label"]

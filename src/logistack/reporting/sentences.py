@@ -127,14 +127,12 @@ def verdict(report: "Report") -> list[tuple[str, str]]:
     found = report.evaluation
     if found is None:
         return said
-    often = list(report.profile.classes.values())
-    most = float((found.codes == often.index(max(often))).mean())
     said.append(
         (
             f"On rows that it has not seen, the stack, {report.settings['members']} small neural "
             "networks together, names the right label in "
             f"{percent(found.estimates[STACK]['accuracy'].mean)} of cases; always naming the most "
-            f"frequent label would be right in {percent(most)}.",
+            f"frequent label would be right in {percent(most_frequent(report))}.",
             "models",
         )
     )
@@ -170,6 +168,13 @@ def terms(report: "Report") -> str:
         "are from what is so. Of the first three more is better, up to 1; of the last two less, "
         "down to 0."
     )
+
+
+def most_frequent(report: "Report") -> float:
+    """Of the rows held out, the share that have the most frequent label."""
+    assert report.evaluation is not None
+    counts = list(report.profile.classes.values())
+    return float((report.evaluation.codes == counts.index(max(counts))).mean())
 
 
 def _of_line(line: "Line") -> str:
@@ -385,6 +390,13 @@ def doubts(report: "Report") -> list[str]:
             "Rows are taken to be independent of each other. If several are of one person or "
             "place, name the column that says of which (--group); if later ones depend on earlier "
             "ones, name the column of the time (--time). Otherwise the figures are too good."
+        )
+    if found is not None and not found.estimates[STACK]["accuracy"].low > most_frequent(report):
+        said.append(
+            "That the stack names the right label more often than always naming the most frequent "
+            "one is not shown: its balanced accuracy is "
+            f"{percent(found.estimates[STACK]['balanced accuracy'].mean)}, where one label for all "
+            f"rows has {percent(1 / len(profile.classes))}."
         )
     if report.drift is not None and report.drift.moved:
         said.append(
