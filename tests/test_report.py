@@ -343,7 +343,7 @@ def test_a_column_that_gives_the_label_away_is_certified():
 
 
 def day(k):
-    return str(np.datetime64("2024-01-01") + k)
+    return str(np.datetime64("2024-01-01") + np.timedelta64(k, "D"))
 
 
 @pytest.mark.parametrize(
