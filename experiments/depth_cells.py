@@ -55,9 +55,10 @@ def identity_plus_noise(params: ls.Params) -> ls.Params:
     *hidden, last = params
 
     def moved(layer: ls.Layer) -> ls.Layer:
-        shape, dtype = layer.weight.shape, layer.weight.dtype
-        identity = jnp.broadcast_to(jnp.eye(*shape[-2:], dtype=dtype), shape)
-        return layer._replace(weight=identity + 0.085 * layer.weight)
+        weight = layer.weight
+        identity = jnp.eye(weight.shape[-2], weight.shape[-1], dtype=weight.dtype)
+        identity = jnp.broadcast_to(identity, weight.shape)
+        return layer._replace(weight=identity + 0.085 * weight)
 
     return ls.fold((*map(moved, hidden), last))
 

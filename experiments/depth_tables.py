@@ -73,10 +73,10 @@ def table(result: Result, title: str, show: Callable[[Cell], str]) -> list[str]:
     """A line for each scheme, a column for each depth."""
     depths = sorted({cell.depth for cell in result.cells})
     margin = max(map(len, SCHEMES)) + 1
-    lines = ["", title, " " * margin + "".join(f"{depth:>9,}" for depth in depths)]
+    lines = ["", title, " " * margin + "".join(f"{depth:>10,}" for depth in depths)]
     for name, cells in by_scheme(result).items():
         shown = {cell.depth: show(cell) for cell in cells}
-        lines.append(f"{name:<{margin}}" + "".join(f"{shown.get(d, '–'):>9}" for d in depths))
+        lines.append(f"{name:<{margin}}" + "".join(f"{shown.get(d, '–'):>10}" for d in depths))
     return lines
 
 
