@@ -165,12 +165,11 @@ class Evaluation(NamedTuple):
         return [float(right[part].mean()) for part in np.array_split(order, 3) if len(part)]
 
 
-Kept = Callable[[str, Callable[[], dict[str, np.ndarray]]], dict[str, np.ndarray]]
-"""Makes arrays of a name, or takes those that an earlier run has made."""
-
-
 Cut = tuple[int, np.ndarray, np.ndarray]
 """Of which draw a fold is, the rows it learns from, and those held out."""
+
+Part = tuple[Any, np.ndarray, Any, np.ndarray]
+"""Numbers to learn from, with their labels, and such to be tested on."""
 
 
 def cuts_of(rows: Rows, effort: Effort, seed: int) -> list[Cut]:
@@ -267,7 +266,7 @@ def _fold(rows: Rows, effort: Effort, seed: int, cut: Cut) -> dict[str, np.ndarr
     )._asdict()
 
 
-def _prepared(rows: Rows, train: np.ndarray, test: np.ndarray) -> tuple[Any, tuple[Any, ...]]:
+def _prepared(rows: Rows, train: np.ndarray, test: np.ndarray) -> tuple[Any, Part]:
     """What makes numbers of the features, and these numbers with the labels of both sides."""
     preparation = models.prepared(rows.columns).fit(rows.frame.iloc[train])
     learned, held = (preparation.transform(rows.frame.iloc[side]) for side in (train, test))
@@ -444,43 +443,37 @@ def _sizes(effort: Effort, losses: np.ndarray, shared: float) -> tuple[list[Size
     ], best
 
 
-def learning_curve(
-    rows: Rows, effort: Effort, folds: Sequence[Fold], best: int, seed: int, kept: Kept
-) -> dict[str, np.ndarray]:
-    """The log loss on the rows held out by a part of the rows to learn from.
-
-    Args:
-        rows: what is learned from.
-        effort: how much is tried.
-        folds: those of the first draw.
-        best: which size of the stack.
-        seed: which rows are the part.
-        kept: where it is if it is finished.
-
-    Returns:
-        `losses` of the stack, `(folds, fractions + 1)`, that of all rows last.
-    """
+def curve_parts(rows: Rows, folds: Sequence[Fold], seed: int) -> list[Part]:
+    """The first rows of each fold's to learn from, by fraction, with those that it holds out."""
     rng = np.random.default_rng(seed)
-    cuts = [
-        (_part(rows, fold.train, fraction, rng), fold.test)
+    return [
+        _prepared(rows, _part(rows, fold.train, fraction, rng), fold.test)[1]
         for fold in folds
         for fraction in FRACTIONS
     ]
 
-    def make() -> dict[str, np.ndarray]:
-        parts = [_prepared(rows, *cut)[1] for cut in cuts]
-        stack = models.stacks(effort, seed)[best]
-        with quiet():
-            fitted = ALL[STACK].fit([(stack, *part[:2]) for part in parts])
-        losses = [
-            _log_loss(part[3], spread_out(model, part[2], rows.classes))
-            for model, part in zip(fitted, parts, strict=True)
-        ]
-        whole = np.array([fold.losses[best] for fold in folds])
-        table = np.reshape(losses, (len(folds), len(FRACTIONS)))
-        return {"losses": np.column_stack([table, whole])}
 
-    return kept("curve", make)
+def learning_curve(
+    folds: Sequence[Fold], best: int, parts: Sequence[Part], fitted: Sequence[Any], classes: int
+) -> np.ndarray:
+    """The log loss on the rows held out by a part of the rows to learn from.
+
+    Args:
+        folds: those of the first draw.
+        best: which size of the stack.
+        parts: `curve_parts` of the folds.
+        fitted: the stacks that have learned from them.
+        classes: how many labels there are.
+
+    Returns:
+        Those of each fold, `(folds, fractions + 1)`, that of all rows last.
+    """
+    losses = [
+        _log_loss(part[3], spread_out(model, part[2], classes))
+        for model, part in zip(fitted, parts, strict=True)
+    ]
+    whole = np.array([fold.losses[best] for fold in folds])
+    return np.column_stack([np.reshape(losses, (len(folds), len(FRACTIONS))), whole])
 
 
 def _part(rows: Rows, train: np.ndarray, fraction: float, rng: np.random.Generator) -> np.ndarray:
@@ -530,8 +523,9 @@ def scored(codes: np.ndarray, rows: np.ndarray) -> dict[str, float]:
 
 
 def _log_loss(codes: np.ndarray, rows: np.ndarray) -> float:
-    metrics = import_extra("sklearn.metrics", "report")
-    return float(metrics.log_loss(codes, rows, labels=np.arange(rows.shape[1])))
+    """As scikit-learn has it: a probability of 0 counts as the least above it."""
+    least = np.finfo(rows.dtype).eps
+    return float(-np.log(np.clip(rows[np.arange(len(codes)), codes], least, 1 - least)).mean())
 
 
 def estimate(values: list[float], shared: float) -> Estimate:

@@ -377,17 +377,11 @@ def report(
             folds.append(fold)
         made = _compared(made, asked, effort, folds, cuts)
         doing = "the fit of the model"
-        tell(0.8, "fitting the model")
-        made = _delivered(made, asked, effort, seed)
-        doing = "the learning curve"
-        tell(0.87, "asking whether more rows help")
-        # It takes about as long as its part of the folds.
+        tell(0.8, "fitting the model, and asking whether more rows help")
+        # The learning curve takes about as long as its part of the folds.
         spent = 0.5 * (clock.monotonic() - begun) / len(folds) * effort.folds
-        if clock.monotonic() + spent < begun + limit:
-            first = [fold for fold in folds if not fold.draw]
-            made = dataclasses.replace(
-                made, curve=_curve(rows, effort, first, made.evaluation, seed, unfinished)
-            )
+        curve = clock.monotonic() + spent < begun + limit
+        made = _delivered(made, asked, effort, folds, seed, curve=curve)
         doing = "the comparison with the other table"
         if other is not None:
             tell(0.95, "comparing with the other table")
@@ -530,18 +524,30 @@ def _compared(
     )  # fmt: skip
 
 
-def _delivered(made: Report, asked: _Asked, effort: Effort, seed: int) -> Report:
-    """The report with the model, fitted to all rows."""
+def _delivered(
+    made: Report, asked: _Asked, effort: Effort, folds: list[Fold], seed: int, *, curve: bool
+) -> Report:
+    """The report with the model, fitted to all rows, and with the learning curve, if it is asked.
+
+    They are fitted together, and so are one program where there are few rows.
+    """
     found, rows = made.evaluation, asked.rows
     assert found is not None
     preparation = models.prepared(rows.columns).fit(rows.frame)
+    whole = preparation.transform(rows.frame), rows.codes
+    first = [fold for fold in folds if not fold.draw]
+    curve = curve and len(first) >= evaluation.SEVERAL
+    parts = evaluation.curve_parts(rows, first, seed) if curve else []
+    candidate = models.stacks(effort, seed)[found.best]
     with evaluation.quiet():
-        stack = models.stacks(effort, seed)[found.best]
-        stack = stack.fit(preparation.transform(rows.frame), rows.codes)
+        stack, *others = models.fit_stacks([(candidate, *own[:2]) for own in (whole, *parts)])
     threshold = conformal.threshold(found.probabilities[STACK], found.codes, alpha=evaluation.ALPHA)
     model = Model(
         preparation, stack.classifier_, asked.columns, asked.classes, made.target, float(threshold)
     )
+    if curve:
+        losses = evaluation.learning_curve(first, found.best, parts, others, len(asked.classes))
+        made = dataclasses.replace(made, curve=_curve(first, losses))
     loss = np.asarray(stack.history_.loss)
     return dataclasses.replace(
         made, model=model,
@@ -549,18 +555,15 @@ def _delivered(made: Report, asked: _Asked, effort: Effort, seed: int) -> Report
     )  # fmt: skip
 
 
-def _curve(
-    rows: Rows, effort: Effort, folds: list[Fold], found: Any, seed: int, unfinished: Unfinished
-) -> Curve | None:
-    if len(folds) < evaluation.SEVERAL:
-        return None
-    losses = evaluation.learning_curve(rows, effort, folds, found.best, seed, unfinished.kept)
-    table, shared = losses["losses"], evaluation.shared_by(folds)
+def _curve(folds: list[Fold], losses: np.ndarray) -> Curve:
+    shared = evaluation.shared_by(folds)
     whole = float(np.mean([len(fold.train) for fold in folds]))
     return Curve(
         [int(whole * fraction) for fraction in (*evaluation.FRACTIONS, 1)],
-        [evaluation.within("log loss", evaluation.estimate(list(own), shared)) for own in table.T],
-        evaluation.difference(list(table[:, -2]), list(table[:, -1]), "all", shared, first="half"),
+        [evaluation.within("log loss", evaluation.estimate(list(own), shared)) for own in losses.T],
+        evaluation.difference(
+            list(losses[:, -2]), list(losses[:, -1]), "all", shared, first="half"
+        ),
     )
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from logistack import _files
 from logistack._checks import import_extra
 
-NAMES = ("fold-*.npz", "curve.npz", "asked.txt")
+NAMES = ("fold-*.npz", "asked.txt")
 
 
 class Unfinished:
