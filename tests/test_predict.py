@@ -12,8 +12,7 @@ import pandas
 import pytest
 
 from logistack.cli import main, report
-from logistack.cli.question import Reading
-from logistack.data.sources import table_of
+from logistack.data.sources import Reading, table_of
 from logistack.estimator import StackClassifier
 from logistack.reporting import Model, models
 from logistack.reporting.columns import column_of, frame_of

@@ -13,6 +13,7 @@ import numpy as np
 from logistack import _files, separability
 from logistack.cli import question, samples
 from logistack.cli.question import Question
+from logistack.data import design as designs
 from logistack.data import table as tables
 from logistack.separability import Certificate, words
 
@@ -101,7 +102,7 @@ def _prove(
 
     found = find(inputs, labels, positive=chosen, budget=budget)
     # Beside what certificate_from_json reads, and ignored by it.
-    content = json.loads(found.to_json()) | samples.content(design, asked.reading)
+    content = json.loads(found.to_json()) | designs.content(design, asked.reading)
     text = json.dumps(content, ensure_ascii=False)
     objection = separability.certificate_from_json(text).objection(inputs, labels)
     if objection not in (None, words.NUMERICAL):

@@ -16,7 +16,7 @@ import numpy as np
 
 from logistack import _files
 from logistack._checks import import_extra
-from logistack.cli.question import Reading
+from logistack.data.sources import Reading
 
 REPORT = """Is a line enough, which stack, and how sure: a page about a table of one's own.
 

@@ -4,15 +4,15 @@ import contextlib
 import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from logistack.cli.question import Question, Reading
+from logistack.cli.question import Question
 from logistack.data import design as designs
 from logistack.data import kinds, sources
 from logistack.data import table as tables
 from logistack.data.design import Design
+from logistack.data.sources import Reading
 from logistack.data.table import Feature, Table
 from logistack.separability import Certificate
 from logistack.separability.rational import Columns
@@ -41,8 +41,8 @@ def design(table: Table, asked: Question) -> Design:
 
 def _choose(table: Table, asked: Question) -> tuple[int, list[int]]:
     """The columns of the labels and of the features: all that are neither target nor ignored."""
-    target = find(table, "--target", asked.target)
-    ignored = [find(table, "--ignore", text) for text in asked.ignore]
+    target = tables.place_of(table, "--target", asked.target)
+    ignored = [tables.place_of(table, "--ignore", text) for text in asked.ignore]
     if target in ignored:
         raise ValueError(f"--ignore: expected columns other than the target, got {asked.target!r}")
     features = [
@@ -77,16 +77,6 @@ def _require_names(table: Table, names: Sequence[str]) -> None:
             f"{table.source}: the first row has the {kind} {tables.short(values[0])}: say "
             "--no-header if it is a sample, or --header if it has the names of the columns"
         )
-
-
-def find(table: Table, option: str, text: str | int) -> int:
-    """The place of the column that an option names."""
-    column = tables.find(table, str(text))
-    if column is None:
-        raise ValueError(
-            f"{option}: no column {text!r} in {table.source}, which {tables.known_names(table)}"
-        )
-    return column
 
 
 def of(design: Design) -> tuple[Columns, np.ndarray]:
@@ -186,20 +176,3 @@ def answer(found: Certificate, design: Design, inputs: Columns, labels: np.ndarr
     if found.advice:
         lines.append(f"What may help: {found.advice}.")
     return "\n".join(lines)
-
-
-def content(design: Design, reading: Reading) -> dict[str, Any]:
-    """What a proof says of its data, by name."""
-    names = design.table.names
-    found: dict[str, Any] = {
-        "target": names[design.target],
-        "features": [
-            names[column] if level is None else [names[column], level]
-            for column, level in design.features
-        ],
-    }
-    if design.left_out:
-        found["left_out"] = design.left_out
-    if changed := reading.changed():
-        found["reading"] = changed
-    return found

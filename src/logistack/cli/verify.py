@@ -8,10 +8,10 @@ from typing import Annotated, Any, NamedTuple
 
 from logistack import separability
 from logistack.cli import samples
-from logistack.cli.question import Reading
 from logistack.data import design as designs
 from logistack.data import table as tables
 from logistack.data.design import Design
+from logistack.data.sources import Reading
 from logistack.data.table import Feature, Name
 from logistack.separability import Certificate
 
@@ -88,7 +88,7 @@ class _Claim(NamedTuple):
         """From the JSON of a proof.
 
         Raises:
-            ValueError: if it is not what `samples.content` makes.
+            ValueError: if it is not what `design.content` makes.
         """
         target, features = content.get("target"), content.get("features")
         left_out = content.get("left_out")

@@ -1,12 +1,13 @@
 """What of a table a question is about: its samples, their labels and their features."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from logistack.data import kinds
 from logistack.data import table as tables
+from logistack.data.sources import Reading
 from logistack.data.table import Feature, Table
 from logistack.separability import words
 from logistack.separability.rational import Columns
@@ -157,4 +158,21 @@ def numbered(design: Design, inputs: Columns) -> list[str]:
             alone = len(tables.different(table.columns[column])[0]) == len(table.columns[column])
         if alone:
             found.append(str(table.names[column]))
+    return found
+
+
+def content(design: Design, reading: Reading) -> dict[str, Any]:
+    """What a proof says of its data, by name."""
+    names = design.table.names
+    found: dict[str, Any] = {
+        "target": names[design.target],
+        "features": [
+            names[column] if level is None else [names[column], level]
+            for column, level in design.features
+        ],
+    }
+    if design.left_out:
+        found["left_out"] = design.left_out
+    if changed := reading.changed():
+        found["reading"] = changed
     return found

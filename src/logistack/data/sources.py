@@ -15,7 +15,7 @@ import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -47,6 +47,42 @@ DAMAGED = (
 )
 MOST_BYTES = 2**30
 """A compressed file that becomes longer is refused: a few kilobytes can be as many gigabytes."""
+
+
+class Reading(NamedTuple):
+    """How a file is read, where this is not the usual way."""
+
+    encoding: str | None = None
+    decimal: str = "."
+    missing: bool = True
+    """Whether labels and levels such as NA are missing ones."""
+
+    @classmethod
+    def of(cls, content: Any) -> "Reading":
+        """From the JSON of a proof.
+
+        Raises:
+            ValueError: if it is not what `changed` made.
+        """
+        types = {"encoding": str, "decimal": str, "missing": bool}
+        good = isinstance(content, dict) and all(
+            type(value) is types.get(name) for name, value in content.items()
+        )
+        if not good or content.get("decimal") not in (None, ".", ","):
+            words = short(str(content))
+            raise ValueError(f'expected as "reading" how the data were read, got {words}')
+        return cls(**content)
+
+    def changed(self) -> dict[str, Any]:
+        """What is not usual, by name."""
+        usual = self._field_defaults
+        return {name: value for name, value in self._asdict().items() if value != usual[name]}
+
+    def options(self) -> list[str]:
+        """The same as the words of a command line."""
+        encoding = [] if self.encoding is None else ["--encoding", self.encoding]
+        decimal = [] if self.decimal == "." else ["--decimal", self.decimal]
+        return [*encoding, *decimal, *([] if self.missing else ["--no-missing"])]
 
 
 def read(path: Path, **reading: Any) -> Table:

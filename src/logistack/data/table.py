@@ -241,6 +241,20 @@ def find(table: Table, text: str) -> int | None:
     return None
 
 
+def place_of(table: Table, option: str, text: str | int) -> int:
+    """The place of the column that an option names.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    column = find(table, str(text))
+    if column is None:
+        raise ValueError(
+            f"{option}: no column {text!r} in {table.source}, which {known_names(table)}"
+        )
+    return column
+
+
 def different(cells: np.ndarray) -> tuple[list[Cell], np.ndarray]:
     """The different cells of a column, and which of them each cell is."""
     codes, values = import_extra("pandas", "cli").factorize(cells, use_na_sentinel=False)

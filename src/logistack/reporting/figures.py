@@ -2,18 +2,16 @@
 
 import io
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from logistack._checks import import_extra
 from logistack.reporting import evaluation
+from logistack.reporting.evaluation import Evaluation
+from logistack.reporting.findings import Findings
 from logistack.reporting.models import STACK
 from logistack.separability import CommonPoint, Separator
-
-if TYPE_CHECKING:
-    from logistack.reporting.evaluation import Evaluation
-    from logistack.reporting.making import Report
 
 SCALE = 0.09
 """So many times the size of a letter of the page a point of a figure is, at most."""
@@ -21,7 +19,7 @@ MOST_DRAWN = 20_000
 """Entries of the samples of a certificate that is drawn."""
 
 
-def of(report: "Report") -> dict[str, str]:
+def of(report: Findings) -> dict[str, str]:
     """SVG by name."""
     from logistack import plots
     from logistack.plots import style
@@ -51,7 +49,7 @@ def _floats(inputs: Any) -> np.ndarray:
     return inputs.integers.astype(float) * np.array([float(unit) for unit in inputs.units])
 
 
-def _scores(found: "Evaluation") -> Any:
+def _scores(found: Evaluation) -> Any:
     from logistack.plots import style
 
     @style.styled
@@ -76,7 +74,7 @@ def _scores(found: "Evaluation") -> Any:
     return draw()
 
 
-def _curves(report: "Report") -> dict[str, Any]:
+def _curves(report: Findings) -> dict[str, Any]:
     """The log loss by size and by rows, and of the training by epoch, as far as they are there."""
     from logistack.plots import style
 

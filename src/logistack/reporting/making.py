@@ -1,9 +1,6 @@
 """A report about a table: is a line enough, which stack, how sure."""
 
 import dataclasses
-import html
-import json
-import re
 import time as clock
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
@@ -14,23 +11,22 @@ import numpy as np
 
 from logistack import __version__, _checks, _files, conformal, metrics
 from logistack._checks import import_extra
-from logistack.cli.question import Reading
-from logistack.cli.samples import find
 from logistack.data import kinds
 from logistack.data import table as tables
-from logistack.data.sources import table_of
+from logistack.data.sources import Reading, table_of
 from logistack.data.table import Table
-from logistack.reporting import evaluation, figures, models, sentences
+from logistack.reporting import evaluation, models
 from logistack.reporting.columns import Column, column_of, frame_of, places_of
 from logistack.reporting.drift import Drift, drift_of
-from logistack.reporting.evaluation import Estimate, Evaluation, Fold, Rows
+from logistack.reporting.evaluation import Fold, Rows
+from logistack.reporting.findings import Curve, Training
 from logistack.reporting.keeping import Model
 from logistack.reporting.models import STACK, Effort
+from logistack.reporting.page import Report, ReportInterrupted, plain
 from logistack.reporting.profile import Profile, profile_of
-from logistack.reporting.questions import Line, line_of
+from logistack.reporting.questions import line_of
 from logistack.reporting.sides import Sides, ranks
 from logistack.reporting.unfinished import Unfinished
-from logistack.statistics import Difference
 from logistack.training import diagnose
 from logistack.training.elsewhere import require_executor
 
@@ -42,231 +38,6 @@ SUSPECTS = 20
 """So many rows that may be labeled wrongly are listed."""
 SURE = 0.8
 """The least probability of another label that makes a row one of them."""
-
-
-class Curve(NamedTuple):
-    """What a stack makes of a part of the rows.
-
-    Attributes:
-        rows: how many it learned from, the most last.
-        losses: its log loss on the rows held out, for each.
-        gained: how much lower it is with all of them than with half.
-    """
-
-    rows: list[int]
-    losses: list[Estimate]
-    gained: Difference
-
-
-class Training(NamedTuple):
-    """How the training of the delivered model went.
-
-    Attributes:
-        loss: the mean of the members' after each epoch.
-        findings: what `ls.training.diagnose` says of it.
-    """
-
-    loss: list[float]
-    findings: list[str]
-
-
-@dataclasses.dataclass(frozen=True)
-class Report:
-    """What `report` found. Notebooks show it as a page.
-
-    Attributes:
-        source: what the table is called.
-        target: the column of the labels.
-        labels: the different labels.
-        settings: what it was asked with.
-        profile: the data.
-        unfinished: what it was interrupted in, in words; empty if it was not. Of what follows,
-            all that comes later is None.
-        line: whether a line is enough.
-        evaluation: how good the models are on rows held out.
-        suspects: rows that the stack is surest of and wrong about: number, label, what it says,
-            and its probability.
-        reliability: how often the stack is right on rows held out, by how sure it is.
-        calibration: by model, how far its probabilities are off on rows held out.
-        model: the stack, fitted to all rows, as `predict` uses it.
-        training: how that went.
-        curve: whether more rows help; None also where there was no time for it.
-        drift: what another table shows, if one was given.
-    """
-
-    source: str
-    target: str
-    labels: list[Any]
-    settings: dict[str, Any]
-    profile: Profile
-    unfinished: str = ""
-    line: Line | None = None
-    evaluation: Evaluation | None = None
-    suspects: list[tuple[int, Any, Any, float]] = dataclasses.field(default_factory=list)
-    reliability: Any = None
-    calibration: dict[str, float] = dataclasses.field(default_factory=dict)
-    model: Model | None = None
-    training: Training | None = None
-    curve: Curve | None = None
-    drift: Drift | None = None
-
-    @property
-    def verdict(self) -> list[tuple[str, str]]:
-        """Five sentences, and the section that each rests on."""
-        return sentences.verdict(self)
-
-    @property
-    def doubts(self) -> list[str]:
-        """When not to believe this."""
-        return sentences.doubts(self)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Everything as `report.json` has it: numbers, texts, lists and objects.
-
-        What the report was interrupted before is null.
-        """
-        profile = self.profile
-        return {
-            "source": self.source,
-            "target": self.target,
-            "settings": self.settings,
-            "unfinished": self.unfinished,
-            "verdict": [text for text, _ in self.verdict],
-            "doubts": self.doubts,
-            "data": {
-                "rows": profile.rows,
-                "rows_without_label": profile.unlabeled,
-                "texts_of_no_label": profile.marks,
-                "rows_of_rare_labels": {str(name): own for name, own in profile.rare.items()},
-                "classes": {str(name): count for name, count in profile.classes.items()},
-                "columns": [column._asdict() for column in profile.columns],
-                "duplicates": profile.duplicates,
-                "contradictions": profile.contradictions,
-                "unavoidable_errors": profile.unavoidable,
-                "leakage_suspects": None if self.line is None else self.line.leaks,
-            },
-            "line": None if self.line is None else _of_line(self.line),
-            "models": None if self.evaluation is None else _of_models(self.evaluation),
-            "sure": None if self.evaluation is None else self._of_sure(self.evaluation),
-            "training": None if self.training is None else self.training._asdict(),
-            "learning_curve": None if self.curve is None else {
-                "rows": self.curve.rows,
-                "log_loss": [own._asdict() for own in self.curve.losses],
-                "half_minus_all": _of_difference(self.curve.gained),
-            },
-            "test": None if self.drift is None else {
-                **self.drift._asdict(), "moved": [own._asdict() for own in self.drift.moved]
-            },
-        }  # fmt: skip
-
-    def _of_sure(self, found: Evaluation) -> dict[str, Any]:
-        return {
-            "coverage_wanted": 1 - evaluation.ALPHA,
-            "coverage": found.coverage._asdict(),
-            "set_size": found.set_size,
-            "calibration": self.calibration,
-            "suspects": [
-                {"row": row, "label": label, "says": says, "probability": share}
-                for row, label, says, share in self.suspects
-            ],
-            "accuracy_by_disagreement": found.accuracy_by_disagreement(),
-            "importance": {name: own._asdict() for name, own in found.importance.items()},
-        }
-
-    def to_json(self) -> str:
-        """`to_dict` as text; what is not finite is null."""
-        return json.dumps(_finite(self.to_dict()), indent=1, ensure_ascii=False, allow_nan=False)
-
-    def to_html(self) -> str:
-        """A page that needs nothing beside it."""
-        return _template("report.html").render(report=self, figures=figures.of(self), say=sentences)
-
-    def to_markdown(self) -> str:
-        """The same without figures."""
-        return _template("report.md").render(report=self, say=sentences)
-
-    def _repr_html_(self) -> str:
-        page = html.escape(self.to_html(), quote=True)
-        return f'<iframe srcdoc="{page}" style="width:100%;height:40em;border:0"></iframe>'
-
-    def save(self, folder: str | Path) -> None:
-        """Writes `report.html`, `report.md`, `report.json`, the proof and the model.
-
-        Each file is written whole or not at all; what is in the folder under other names stays.
-        """
-        folder = _files.local_path("folder", folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        _files.write_whole(folder / "report.html", self.to_html().encode())
-        _files.write_whole(folder / "report.md", self.to_markdown().encode())
-        _files.write_whole(folder / "report.json", self.to_json().encode())
-        if self.line is not None and self.line.certificate is not None:
-            # Beside what certificate_from_json reads, and ignored by it.
-            proof = json.loads(self.line.certificate.to_json()) | self.line.asked
-            _files.write_whole(folder / "proof.json", json.dumps(proof).encode())
-        if self.model is not None:
-            self.model.save(folder / "model")
-
-
-class ReportInterrupted(KeyboardInterrupt):
-    """An interruption of `report`.
-
-    Attributes:
-        report: what was finished.
-    """
-
-    def __init__(self, report: Report) -> None:
-        super().__init__(f"interrupted in {report.unfinished}")
-        self.report = report
-
-
-def _of_difference(own: Difference) -> dict[str, Any]:
-    return {
-        "mean": own.difference, "low": own.low, "high": own.high, "p": own.p,
-        "shown": bool(own.shown),
-    }  # fmt: skip
-
-
-def _of_line(line: Line) -> dict[str, Any]:
-    return {
-        "answer": line.answer,
-        "separation": line.kind,
-        "words": line.words,
-        "coefficients": line.coefficients,
-        "pairs": [{"labels": list(own), "separable": separable} for own, separable in line.pairs],
-        "support_rows": line.support,
-        "rows": line.rows,
-        "rows_left_out": line.left_out,
-        "features": line.features,
-    }
-
-
-def _of_models(found: Evaluation) -> dict[str, Any]:
-    return {
-        "folds": found.folds,
-        "draws": found.draws,
-        "unfinished": found.unfinished,
-        "hidden_layers_chosen": found.chosen,
-        "hidden_layers_delivered": list(found.sizes[found.best].hidden),
-        "scores": {
-            name: {
-                score: {**own._asdict(), "of_folds": found.scores[name][score]}
-                for score, own in each.items()
-            }
-            for name, each in found.estimates.items()
-        },
-        "stack_minus": {
-            other: {score: _of_difference(own) for score, own in each.items()}
-            for other, each in found.differences.items()
-        },
-        "sizes": [
-            {
-                "hidden": list(own.hidden),
-                "log_loss": own.loss._asdict(),
-                "minus_best": None if own.worse is None else _of_difference(own.worse),
-            }
-            for own in found.sizes
-        ],
-    }
 
 
 def report(
@@ -343,7 +114,7 @@ def report(
     effort = _effort(rows, quick)
     made = Report(
         source=asked.table.source, target=str(asked.table.names[asked.target]),
-        labels=[*map(_plain, classes)], profile=asked.profile,
+        labels=[*map(plain, classes)], profile=asked.profile,
         settings={
             "group": group, "time": time, "ignore": list(ignore), "seed": seed,
             "time_limit": limit, "quick": quick,
@@ -427,12 +198,12 @@ def _read(
     data: Any, target: Any, group: Any, time: Any, ignore: tuple[str, ...], reading: dict[str, Any]
 ) -> _Asked:
     table = table_of(data, **reading)
-    place = find(table, "target", target)
-    aside = [find(table, "ignore", name) for name in ignore]
+    place = tables.place_of(table, "target", target)
+    aside = [tables.place_of(table, "ignore", name) for name in ignore]
     if group is not None and time is not None:
         raise ValueError("time: expected no group beside it: folds are cut by one of both")
     sides = {
-        name: find(table, name, own)
+        name: tables.place_of(table, name, own)
         for name, own in (("group", group), ("time", time))
         if own is not None
     }
@@ -449,7 +220,7 @@ def _read(
     _require_classes(table, target, names, counts)
     often = counts[codes] >= LEAST
     rare = {
-        _plain(name): (kept[codes == code] + 1).tolist()
+        plain(name): (kept[codes == code] + 1).tolist()
         for code, name in enumerate(names)
         if counts[code] < LEAST
     }
@@ -512,8 +283,8 @@ def _compared(
         made,
         evaluation=found,
         suspects=[
-            (int(asked.numbers[found.rows[row]]), _plain(classes[codes[row]]),
-             _plain(classes[rows[row].argmax()]), float(rows[row].max()))
+            (int(asked.numbers[found.rows[row]]), plain(classes[codes[row]]),
+             plain(classes[rows[row].argmax()]), float(rows[row].max()))
             for row in surest
         ],
         reliability=metrics.reliability(rows, codes),
@@ -586,11 +357,11 @@ class _Other(NamedTuple):
         codes = np.full(len(table.columns[0]), -1)
         place = tables.find(table, str(asked.table.names[asked.target]))
         if place is not None:
-            known = {_plain(name): code for code, name in enumerate(asked.classes)}
+            known = {plain(name): code for code, name in enumerate(asked.classes)}
             held = np.array([not table.lacks(cell) for cell in table.columns[place].tolist()])
             rows = table.taken(np.flatnonzero(held))
             named: Any = tables.labels(rows, place) if held.any() else []
-            codes[held] = [known.get(_plain(name), -2) for name in named]
+            codes[held] = [known.get(plain(name), -2) for name in named]
         return cls(table.source, frame_of(table, used, places_of(table, used)), codes)
 
 
@@ -605,7 +376,7 @@ def _require_classes(table: Table, target: Any, classes: np.ndarray, counts: np.
     if len(classes) < 2:
         raise ValueError(
             f"{table.source}: expected two labels or more in column {target!r}, got "
-            f"{_plain(classes[0])!r} alone"
+            f"{plain(classes[0])!r} alone"
         )
     if len(classes) > counts.sum() / LEAST:
         raise ValueError(
@@ -613,41 +384,8 @@ def _require_classes(table: Table, target: Any, classes: np.ndarray, counts: np.
             f"different values in {counts.sum():,} rows: is this the target?"
         )
     if np.sum(counts >= LEAST) < 2:
-        rare = _plain(classes[counts.argmin()])
+        rare = plain(classes[counts.argmin()])
         raise ValueError(
             f"{table.source}: expected two labels or more with at least {LEAST} rows each in "
             f"column {target!r}, got {counts.min()} of {rare!r}"
         )
-
-
-def _plain(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else value
-
-
-def _finite(value: Any) -> Any:
-    """The same with None for what JSON has no number for."""
-    if isinstance(value, dict):
-        return {key: _finite(own) for key, own in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(own) for own in value]
-    value = _plain(value)
-    return None if isinstance(value, float) and not np.isfinite(value) else value
-
-
-def _options(text: str) -> Any:
-    """A sentence as HTML, in which no option is broken into two lines."""
-    escaped = html.escape(text, quote=False)
-    markup = import_extra("markupsafe", "report").Markup
-    return markup(re.sub(r"--[a-z-]+", r"<code>\g<0></code>", escaped))
-
-
-def _template(name: str) -> Any:
-    jinja = import_extra("jinja2", "report")
-    loader = jinja.FileSystemLoader(Path(__file__).parent)
-    environment = jinja.Environment(
-        loader=loader, autoescape=name.endswith("html"), trim_blocks=True, lstrip_blocks=True,
-        undefined=jinja.StrictUndefined,
-    )  # fmt: skip
-    environment.filters["options"] = _options
-    environment.filters["cell"] = lambda text: " ".join(str(text).split()).replace("|", r"\|")
-    return environment.get_template(f"{name}.jinja")

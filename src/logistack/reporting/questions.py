@@ -8,12 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from logistack import separability
-from logistack.cli.question import Reading
-from logistack.cli.samples import content
 from logistack.data import design as designs
 from logistack.data import kinds
 from logistack.data import table as tables
 from logistack.data.design import Design
+from logistack.data.sources import Reading
 from logistack.data.table import Feature, Table
 from logistack.reporting.columns import Column
 from logistack.reporting.sides import ranks
@@ -158,7 +157,7 @@ def line_of(
         design.names,
         leaks,
         (inputs, labels),
-        content(design, reading),
+        designs.content(design, reading),
         dates,
         coefficients,
         [] if count == 2 else [

@@ -1,17 +1,14 @@
 """What a report says in words, for readers without statistics."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from logistack.reporting import evaluation
 from logistack.reporting.columns import COUNTS, MARKED, NAMES, UNSURE
+from logistack.reporting.findings import Findings
 from logistack.reporting.models import BOOSTING, LINE, STACK
 from logistack.reporting.profile import FEW, Profile
-from logistack.reporting.questions import UNDECIDED, gaps
+from logistack.reporting.questions import UNDECIDED, Line, gaps
 from logistack.separability.words import EXCHANGED, MIXED, NEAREST
-
-if TYPE_CHECKING:
-    from logistack.reporting.making import Report
-    from logistack.reporting.questions import Line
 
 FEW_ROWS = 200
 SCORE = "log loss"
@@ -89,7 +86,7 @@ def contradictions(profile: Profile) -> str:
     )
 
 
-def leaks(line: "Line") -> str:
+def leaks(line: Line) -> str:
     """Which columns alone separate the labels, in a sentence."""
     names = ", ".join(name or "(no name)" for name in line.leaks)
     if not names:
@@ -101,7 +98,7 @@ def leaks(line: "Line") -> str:
     )
 
 
-def compared(report: "Report", other: str) -> str:
+def compared(report: Findings, other: str) -> str:
     """One sentence on the stack beside another model."""
     assert report.evaluation is not None
     own = report.evaluation.differences[other][SCORE]
@@ -119,7 +116,7 @@ def compared(report: "Report", other: str) -> str:
     return f"{better} predicts better than {worse}: its log loss is lower by {lower}."
 
 
-def verdict(report: "Report") -> list[tuple[str, str]]:
+def verdict(report: Findings) -> list[tuple[str, str]]:
     """Five sentences, each with the section that it rests on; fewer if it was interrupted."""
     said = []
     if report.line is not None:
@@ -140,7 +137,7 @@ def verdict(report: "Report") -> list[tuple[str, str]]:
     return [*said, (sets(report), "sure")]
 
 
-def sets(report: "Report") -> str:
+def sets(report: Findings) -> str:
     """How often sets of labels hold the right one, in a sentence."""
     found = report.evaluation
     assert found is not None
@@ -156,7 +153,7 @@ def sets(report: "Report") -> str:
     )
 
 
-def terms(report: "Report") -> str:
+def terms(report: Findings) -> str:
     """What the models and the scores are, in sentences."""
     return (
         "Logistic regression draws a line; the stack is "
@@ -170,14 +167,14 @@ def terms(report: "Report") -> str:
     )
 
 
-def most_frequent(report: "Report") -> float:
+def most_frequent(report: Findings) -> float:
     """Of the rows held out, the share that have the most frequent label."""
     assert report.evaluation is not None
     counts = list(report.profile.classes.values())
     return float((report.evaluation.codes == counts.index(max(counts))).mean())
 
 
-def _of_line(line: "Line") -> str:
+def _of_line(line: Line) -> str:
     if line.answer == UNDECIDED:
         return f"Whether a line is enough is not decided. {line.words}"
     of = f"all {line.rows:,} rows"
@@ -193,7 +190,7 @@ def between(separable: bool | None) -> str:
     return {True: "is enough", False: "is not enough", None: "not decided"}[separable]
 
 
-def support(line: "Line") -> str:
+def support(line: Line) -> str:
     """Which rows an answer rests on, in a sentence."""
     count = len(line.support)
     which = f"{'row' if count == 1 else 'rows'} {rows(line.support)}"
@@ -202,7 +199,7 @@ def support(line: "Line") -> str:
     return f"The proof rests on {which}."
 
 
-def explained(line: "Line") -> str:
+def explained(line: Line) -> str:
     """What the words of a certificate mean."""
     found = line.certificate
     parts = [found] if not line.pairs else [*found.pairs.values(), *found.rest.values()]
@@ -227,7 +224,7 @@ def explained(line: "Line") -> str:
     return " ".join(said)
 
 
-def folds(report: "Report") -> str:
+def folds(report: Findings) -> str:
     """How the rows were cut, in words."""
     found, settings = report.evaluation, report.settings
     assert found is not None
@@ -241,7 +238,7 @@ def folds(report: "Report") -> str:
     return text
 
 
-def sizes(report: "Report") -> str:
+def sizes(report: Findings) -> str:
     """How many units are enough, in a sentence or two."""
     found = report.evaluation
     assert found is not None
@@ -257,7 +254,7 @@ def sizes(report: "Report") -> str:
     return f"{text}; {units(enough.hidden)} may do as well."
 
 
-def chosen(report: "Report") -> str:
+def chosen(report: Findings) -> str:
     """Which sizes the folds chose, and how often."""
     found = report.evaluation
     assert found is not None
@@ -275,7 +272,7 @@ def units(hidden: tuple[int, ...]) -> str:
     return " + ".join(map(str, hidden)) + f" units in {len(hidden)} hidden layers"
 
 
-def more_rows(report: "Report") -> str:
+def more_rows(report: Findings) -> str:
     """Whether more rows would help, in a sentence."""
     if report.curve is None:
         return "There was no time to find out whether more rows would help."
@@ -293,7 +290,7 @@ def more_rows(report: "Report") -> str:
     )
 
 
-def drifted(report: "Report") -> str:
+def drifted(report: Findings) -> str:
     """What the other table shows, in a few sentences."""
     own, found = report.drift, report.evaluation
     assert own is not None
@@ -321,7 +318,7 @@ def drifted(report: "Report") -> str:
     return text
 
 
-def doubts(report: "Report") -> list[str]:
+def doubts(report: Findings) -> list[str]:
     """When not to believe the report."""
     profile, found, line = report.profile, report.evaluation, report.line
     said = []
