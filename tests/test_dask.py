@@ -303,7 +303,7 @@ def test_the_command_sends_the_folds_of_a_report(tmp_path):
     ask = ["report", str(data), "--target", "label", "--quick", "--time-limit", "600"]
     assert main([*ask, "--out", str(tmp_path / "here")]) == 0
     with distributed.LocalCluster(
-        n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None
+        n_workers=1, threads_per_worker=1, processes=False, dashboard_address=":0"
     ) as cluster:
         address = ["--scheduler", cluster.scheduler_address]
         assert main([*ask, "--out", str(tmp_path / "there"), *address]) == 0
