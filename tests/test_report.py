@@ -23,7 +23,7 @@ from logistack.cli import main
 from logistack.data import table as tables
 from logistack.data.sources import table_of
 from logistack.reporting import Model, evaluation, models, sentences
-from logistack.reporting.columns import column_of, frame_of, number, values_of
+from logistack.reporting.columns import column_of, columns_of, frame_of, number, values_of
 from logistack.reporting.drift import moved
 from logistack.reporting.evaluation import Estimate
 from logistack.reporting.making import _drift, _Other, _read
@@ -303,6 +303,19 @@ def test_columns_that_drift_are_those_that_scipy_finds():
     distance = shares[0].sub(shares[1], fill_value=0).abs().sum() / 2
     assert found["color"].distance == pytest.approx(distance)
     assert moved(before, before) == []
+
+
+def test_a_column_with_the_values_of_another_is_left_out():
+    frame = pandas.DataFrame({
+        "a": [1.0, np.nan, 3.0, 1.0], "b": ["1", "", "3.0", "1e0"], "c": [1.0, 1.0, 3.0, np.nan],
+        "d": ["x", "y", None, "x"], "e": ["x", "y", "", "x"], "f": ["x", "x", "y", ""],
+        "g": [1.0, 3.0, np.nan, 3.0],
+    })  # fmt: skip
+    found = columns_of(table_of(frame), range(7))
+    why = "it has the same value as {} in every row"
+    assert {own.name: own.why for own in found if not own.used} == {
+        "b": why.format("a"), "e": why.format("d"),
+    }  # fmt: skip
 
 
 def test_preparation_learns_from_the_rows_it_is_given_alone():

@@ -162,6 +162,32 @@ def column_of(table: Table, place: int) -> Column:
     return of("category", levels=tuple(texts), marks=tuple(marks))
 
 
+def columns_of(table: Table, places: Sequence[int]) -> list[Column]:
+    """What columns hold; of those with the same values in every row, all but the first is left out.
+
+    Args:
+        table: the rows that have a label.
+        places: where the columns are.
+    """
+    found = [column_of(table, place) for place in places]
+    alike: dict[Column, list[int]] = {}  # as far as their names leave it open
+    for at, column in enumerate(found):
+        if column.used:
+            alike.setdefault(column._replace(name=""), []).append(at)
+    for group in alike.values():
+        firsts: list[tuple[int, np.ndarray]] = []
+        for at in group if len(group) > 1 else ():
+            values = values_of(table, found[at], places[at])
+            numbers = values.dtype.kind == "f"
+            same = [one for one, own in firsts if np.array_equal(own, values, equal_nan=numbers)]
+            if same:
+                why = f"it has the same value as {found[same[0]].name or '(no name)'} in every row"
+                found[at] = found[at]._replace(kind="left out", why=why)
+            else:
+                firsts.append((at, values))
+    return found
+
+
 def _count_rows(table: Table, numbers: np.ndarray) -> bool:
     """Whether numbers rise or fall by 1 from row to row, as an index that was saved does."""
     places = np.array(table.places(range(len(numbers))))

@@ -16,7 +16,7 @@ from logistack.data import table as tables
 from logistack.data.sources import Reading, table_of
 from logistack.data.table import Table
 from logistack.reporting import evaluation, models
-from logistack.reporting.columns import Column, column_of, frame_of, places_of
+from logistack.reporting.columns import Column, columns_of, frame_of, places_of
 from logistack.reporting.drift import Drift, drift_of
 from logistack.reporting.evaluation import Fold, Rows
 from logistack.reporting.findings import Curve, Training
@@ -229,7 +229,7 @@ def _read(
     numbers, labels = kept[often] + 1, labels[often]
     classes, codes = np.unique(labels, return_inverse=True)
     places = [at for at in range(len(table.names)) if at != place and at not in aside]
-    columns = [column_of(table, at) for at in places]
+    columns = columns_of(table, places)
     frame = frame_of(learned, columns, places)
     if not frame.shape[1]:
         raise ValueError(f"{table.source}: expected a column to learn from, got none that is left")
