@@ -37,7 +37,7 @@ def test_every_option_is_a_field_and_described_where_fit_is():
     fields = set(Recipe.names()) - {"optimizer", "batch_size"}
     assert fields == set(Options.__annotations__)
     for name in inspect.signature(ls.fit).parameters:
-        assert f"\n        {name}: " in ls.fit.__doc__
+        assert f"\n    {name}: " in inspect.getdoc(ls.fit)
 
 
 def test_a_default_is_what_is_read_of_it():
